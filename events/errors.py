@@ -1,0 +1,120 @@
+"""Everything that can go wrong below the service, as one tree.
+
+NotelogError
+├── LogError                     an append was not made, or nobody knows
+│   ├── WrongExpectedPosition    somebody else changed the note: read it again, decide again
+│   ├── CommandReused            the command's key was used for another request: the caller's mistake
+│   ├── LogBusy                  the queue is full: come back in a moment
+│   ├── LogUnavailable           the log takes no writes now: nothing was appended, come back
+│   └── OutcomeUnknown           the storage failed while committing: ask again with the same command
+├── FolderError                  the data folder cannot be used: the operator must act
+│   ├── FolderInUse              another process has it
+│   ├── NotANotelogFile          a file there is something else
+│   ├── NewerFormat              it was written by a newer version
+│   └── BrokenLog                what is in the log cannot be
+└── EventError                   an event cannot be understood
+    ├── NewerEvent               its type or schema is newer than this program: upgrade
+    └── MalformedEvent           its payload does not fit its schema
+"""
+
+
+class NotelogError(Exception):
+    """The root of the tree. ``str(error)`` is fit for an operator's eyes: what was wrong, where, what to do."""
+
+
+class LogError(NotelogError):
+    """An append was not made, or nobody knows whether it was."""
+
+
+class WrongExpectedPosition(LogError):
+    """The last event of the note is not where the caller expected it. Nothing was appended."""
+
+    def __init__(self, note_id: int | None, expected: int, actual: int) -> None:
+        super().__init__(f"note {note_id}: expected its last event at position {expected}, got {actual}")
+        self.note_id, self.expected, self.actual = note_id, expected, actual
+
+
+class CommandReused(LogError):
+    """The command is in the log already, for another request. Nothing was appended."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"this command was used for another request, recorded at position {position}")
+        self.position = position
+
+
+class LogBusy(LogError):
+    """More is waiting to be written than the queue takes. Nothing was appended."""
+
+    def __init__(self, events: int, queued_bytes: int) -> None:
+        super().__init__(f"the log's queue is full: {events} events, {queued_bytes} bytes are waiting")
+        self.events, self.queued_bytes = events, queued_bytes
+
+
+class LogUnavailable(LogError):
+    """The log takes no writes at the moment. Nothing was appended; reads go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the log takes no writes: {reason}")
+        self.reason = reason
+
+
+class OutcomeUnknown(LogError):
+    """The commit was begun and its end is not known: the event may be in the log or not."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it is not known whether the event was recorded: {reason}")
+        self.reason = reason
+
+
+class FolderError(NotelogError):
+    """The data folder cannot be used. The operator must act."""
+
+
+class FolderInUse(FolderError):
+    """Another process has this data folder."""
+
+    def __init__(self, path: str, holder: str) -> None:
+        super().__init__(f"{path} is in use by another notelog process ({holder or 'unknown'}); stop that one first")
+        self.path = path
+
+
+class NotANotelogFile(FolderError):
+    """The file is a database of something else, or no database."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} is not notelog's: {why}; give another --data folder")
+        self.path = path
+
+
+class NewerFormat(FolderError):
+    """The file was written by a newer version of notelog."""
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(f"{path} has format {found}, this version knows {known}: upgrade notelog")
+        self.path, self.found, self.known = path, found, known
+
+
+class BrokenLog(FolderError):
+    """What is in the log contradicts the rules of the log: it was damaged or edited."""
+
+
+class EventError(NotelogError):
+    """An event cannot be understood; whoever follows the log must stop before it."""
+
+
+class NewerEvent(EventError):
+    """The event's type or schema is unknown here."""
+
+    def __init__(self, position: int, type_: str, schema: int) -> None:
+        super().__init__(
+            f"event {position} ({type_}, schema {schema}) was written by a newer version: upgrade this one"
+        )
+        self.position, self.type, self.schema = position, type_, schema
+
+
+class MalformedEvent(EventError):
+    """The event's payload does not fit its schema."""
+
+    def __init__(self, position: int, type_: str, why: str) -> None:
+        super().__init__(f"event {position} ({type_}) cannot be read: {why}")
+        self.position, self.type = position, type_

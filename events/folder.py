@@ -1,0 +1,52 @@
+"""The data folder: the names in it, and the lock that gives it to one process."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from events.errors import FolderError, FolderInUse
+
+
+class DataFolder:
+    """A folder with ``events.db`` (the truth), ``notes.db`` (projections, can be deleted) and ``ledger.db``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events = path / "events.db"
+        self.notes = path / "notes.db"
+        self.ledger = path / "ledger.db"
+        self._lock_file: int | None = None
+
+    def lock(self) -> None:
+        """Take the folder for this process, making it if it is not there. The kernel frees it when we die.
+
+        Raises ``FolderInUse`` when another process has it, ``FolderError`` when it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock_file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise FolderError(f"the data folder {self.path} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock_file, 100).decode(errors="replace").strip()
+            os.close(lock_file)
+            raise FolderInUse(str(self.path), holder) from None
+        self._sign(lock_file)
+        self._lock_file = lock_file
+
+    def unlock(self) -> None:
+        """Give the folder back. Twice is fine."""
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    @staticmethod
+    def _sign(lock_file: int) -> None:
+        """Leave our process id for the error message of whoever comes second. A full disk must not stop a start."""
+        try:
+            os.ftruncate(lock_file, 0)
+            os.write(lock_file, f"process {os.getpid()}\n".encode())
+        except OSError:
+            pass

@@ -1,0 +1,257 @@
+"""The embedded engine: one writer, one file, one fsync for many.
+
+The problem: a commit that is on disk costs an fsync, a hundred times the price of the rest. The way taken: callers put
+their events on a queue; one task takes what waits, judges and writes it in one transaction, and answers everybody
+after the one fsync. While that runs the next batch gathers by itself: no timer, no waiting for company.
+
+Only the writer task touches the write connection, and nobody cancels it. When a commit fails in a way that leaves its
+end unknown, the task opens the file again, brings what it finds to disk, and goes on from there.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections import deque
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from events.batch import Batch
+from events.database import Database
+from events.errors import LogBusy, LogError, LogUnavailable, OutcomeUnknown
+from events.log import PAGE_EVENTS_MAX, Appended
+from events.record import NewEvent, RecordedEvent
+from events.store import EventStore, select_page
+
+# What may wait for the writer. At 5,000 events/s this is about two seconds; whoever comes then is told to come back.
+QUEUE_EVENTS_MAX = 10_000
+QUEUE_BYTES_MAX = 64 * 1024 * 1024
+# One transaction: large enough to make the fsync cheap, small enough to answer soon.
+BATCH_EVENTS_MAX = 512
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+# Room that a commit leaves on the disk, so that the projections can follow and reads go on when it is full.
+RESERVE_BYTES = 8 * 1024 * 1024
+RESERVE_SHARE = 1 / 8  # of a small file system
+POSITION_MAX = 2**63 - 1  # SQLite's largest integer
+# How often a log that takes no writes tries whether it can again.
+PROBE_INTERVAL_S = 0.5
+
+
+class SqliteLog(EventStore):
+    """The log in an ``events.db`` that this process alone writes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._queue: deque[_Pending] = deque()
+        self._queued_bytes = 0
+        self._filled = asyncio.Event()
+        self._closing = False
+        self._fault: str | None = None
+        self._database: Database | None = None
+        self._writer: asyncio.Task[None]
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteLog":
+        """Open the log, making it if there is none. Raises ``FolderError`` when the file cannot be used."""
+        log = cls(path)
+        log._database, head = await log._open_writer()
+        log._head.raise_to(head)
+        await log._open_readers()
+        log._writer = asyncio.create_task(log._write_until_closed(), name="log writer")
+        return log
+
+    @property
+    def fault(self) -> str | None:
+        return self._fault
+
+    @property
+    def queued_events(self) -> int:
+        """How many events wait for the writer."""
+        return len(self._queue)
+
+    async def append(self, event: NewEvent, expected: int) -> Appended:
+        if self._closing:
+            raise LogUnavailable("it is shutting down")
+        if self._database is None:
+            raise LogUnavailable(self._fault or "it is being opened again")
+        if len(self._queue) >= QUEUE_EVENTS_MAX or self._queued_bytes >= QUEUE_BYTES_MAX:
+            raise LogBusy(len(self._queue), self._queued_bytes)
+        pending = _Pending(event, expected, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
+        self._queued_bytes += event.size_bytes
+        self._filled.set()
+        return await pending.answer
+
+    async def close(self) -> None:
+        self._closing = True
+        self._filled.set()
+        await asyncio.shield(self._writer)
+        await self._close_readers()
+        if self._database is not None:
+            await self._database.close()
+            self._database = None
+
+    async def _write_until_closed(self) -> None:
+        while True:
+            if self._database is None:
+                await self._reopen()
+            await self._wait_for_work()
+            if self._closing and (not self._queue or self._database is None):
+                self._fail(self._take(len(self._queue)), LogUnavailable("it is shutting down"))
+                return
+            if self._database is not None and (self._queue or self._fault):
+                await self._commit(self._database, self._take(BATCH_EVENTS_MAX))
+
+    async def _wait_for_work(self) -> None:
+        """Wait for the queue to fill. A log at fault looks again after a while, to see whether it can go on."""
+        if self._queue or self._closing:
+            return
+        self._filled.clear()
+        timeout_s = PROBE_INTERVAL_S if self._fault else None
+        try:
+            await asyncio.wait_for(self._filled.wait(), timeout_s)
+        except TimeoutError:
+            pass
+
+    def _take(self, events_max: int) -> list["_Pending"]:
+        batch: list[_Pending] = []
+        size_bytes = 0
+        while self._queue and len(batch) < events_max and size_bytes < BATCH_BYTES_MAX:
+            pending = self._queue.popleft()
+            size_bytes += pending.event.size_bytes
+            batch.append(pending)
+        self._queued_bytes -= size_bytes
+        return batch
+
+    async def _commit(self, database: Database, batch: list["_Pending"]) -> None:
+        """Bring a batch to disk and answer it; an empty one only tries whether the log can be written."""
+        try:
+            outcomes, records = await database.run(partial(_write, batch=batch, folder=self.path.parent))
+        except LogUnavailable as refused:
+            self._fault = refused.reason
+            self._fail(batch, refused)
+        except OutcomeUnknown as unknown:
+            self._fault = unknown.reason
+            await self._let_go(database)
+            self._fail(batch, unknown)
+        else:
+            self._fault = None
+            self._show(records)
+            for pending, outcome in zip(batch, outcomes, strict=True):
+                pending.settle(outcome)
+
+    def _fail(self, batch: list["_Pending"], error: LogError) -> None:
+        for pending in batch:
+            pending.settle(error)
+
+    async def _let_go(self, database: Database) -> None:
+        """Close a connection whose last commit is in doubt; nothing is written through it any more."""
+        self._database = None
+        self._fail(self._take(len(self._queue)), LogUnavailable(self._fault or "it is being opened again"))
+        try:
+            await database.close()
+        except sqlite3.Error:
+            # The file is opened anew in any case; that will tell what is wrong with it.
+            pass
+
+    async def _reopen(self) -> None:
+        """Open the file after a fault, bring what is found in it to disk, show it, and take writes again."""
+        try:
+            database = await self._open_flushed()
+        except Exception as error:
+            self._fault = f"the log cannot be opened again: {error}"
+            return
+        await self._show_found(database)
+        self._database, self._fault = database, None
+
+    async def _open_flushed(self) -> Database:
+        """A new write connection, with everything that the file holds surely on disk."""
+        database, _ = await self._open_writer()
+        try:
+            await database.run(_flush)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def _show_found(self, database: Database) -> None:
+        """Show what a commit in doubt has left in the file, if anything."""
+        while page := await database.run(
+            partial(select_page, after=self.head, head=POSITION_MAX, limit=PAGE_EVENTS_MAX)
+        ):
+            self._show(page)
+
+
+class _Pending(msgspec.Struct):
+    """An event in the queue, and who waits for its answer."""
+
+    event: NewEvent
+    expected: int
+    answer: asyncio.Future[Appended]
+
+    def settle(self, outcome: Appended | LogError) -> None:
+        if self.answer.done():
+            return  # the caller was cancelled; the append stands
+        if isinstance(outcome, LogError):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
+
+
+def _write(
+    connection: sqlite3.Connection, batch: list[_Pending], folder: Path
+) -> tuple[list[Appended | LogError], list[RecordedEvent]]:
+    """One transaction, in the thread of the write connection. Raises ``LogUnavailable`` or ``OutcomeUnknown``."""
+    _require_room(folder, sum(pending.event.size_bytes for pending in batch))
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        writing = Batch(connection)
+        outcomes = [writing.judge(pending.event, pending.expected) for pending in batch]
+        if batch:
+            writing.write()
+        else:
+            _touch(connection)
+    except Exception as error:
+        # Whatever it was, it came before the commit: nothing has happened.
+        _roll_back(connection)
+        raise LogUnavailable(str(error)) from error
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            _roll_back(connection)
+            raise LogUnavailable(str(error)) from error
+        raise OutcomeUnknown(str(error)) from error
+    return outcomes, writing.records
+
+
+def _require_room(folder: Path, batch_bytes: int) -> None:
+    """Refuse a commit that would leave too little room for the projections that follow it."""
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    reserve_bytes = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
+    if free_bytes < reserve_bytes + 4 * batch_bytes:
+        raise LogUnavailable(f"the disk is full: {free_bytes} bytes are free in {folder}, make room there")
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """Write something that means nothing, to see whether writing works."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', strftime('%Y-%m-%dT%H:%M:%fZ'))")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite rolls back by itself after a full disk or an I/O error (sqlite.org/lang_transaction.html).
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _flush(connection: sqlite3.Connection) -> None:
+    """Move all of the WAL into the file, with its fsync, and start a new WAL.
+
+    After an fsync that failed the kernel may call pages clean that are not on disk, and later frames of the same WAL
+    would stand on them. Copied into the file and synced, nothing stands on them any more.
+    """
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("a reader holds the write-ahead log; trying again")

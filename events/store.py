@@ -1,0 +1,181 @@
+"""``events.db``: opening it, and reading it. What every engine of the log shares.
+
+Reads near the head are served from the tail, a copy in memory of the newest records, bounded in bytes: all who follow
+the log at its end (projections, feeds) cost one read of the file together, which is none.
+"""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from events.database import Database, Reader, open_reader, open_writer
+from events.errors import NewerFormat, NotANotelogFile
+from events.log import PAGE_BYTES_MAX, PAGE_EVENTS_MAX, EventLog
+from events.record import COLUMNS, RecordedEvent
+from events.watermark import Watermark
+
+APPLICATION_ID = 0x6E6C6F67  # "nlog", sqlite.org/pragma.html#pragma_application_id
+FORMAT = 1
+# What a follower may lag behind and still be served from memory: at 1 KiB an event, 8,000 events.
+TAIL_BYTES_MAX = 8 * 1024 * 1024
+
+
+class EventStore(EventLog):
+    """The reading half of a log whose records are in a local ``events.db``. Engines add ``append`` and ``close``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epoch = ""
+        self._head = Watermark()
+        self._tail = Tail()
+        self._points: Reader
+        self._pages: Reader
+
+    @property
+    def head(self) -> int:
+        return self._head.value
+
+    async def wait_past(self, position: int) -> None:
+        await self._head.reach(position + 1)
+
+    async def read(self, after: int, limit: int = PAGE_EVENTS_MAX) -> list[RecordedEvent]:
+        if after >= self.head:
+            return []
+        if (page := self._tail.page(after, limit)) is not None:
+            return page
+        return await self._pages.read(partial(select_page, after=after, head=self.head, limit=limit))
+
+    async def read_stream(
+        self, note_id: int, after_version: int = 0, limit: int = PAGE_EVENTS_MAX
+    ) -> list[RecordedEvent]:
+        return await self._pages.read(partial(select_stream, note_id=note_id, after_version=after_version, limit=limit))
+
+    async def find(self, command: bytes) -> RecordedEvent | None:
+        return await self._points.read(partial(select_command, command=command))
+
+    async def _open_writer(self) -> tuple[Database, int]:
+        """Open the file for writing, making or checking it; sets the epoch, returns the connection and the head."""
+        try:
+            database = await open_writer(self.path, synchronous="FULL")
+        except sqlite3.DatabaseError as error:
+            raise _unusable(self.path, error) from error
+        try:
+            self.epoch, head = await database.run(partial(_prepare, path=self.path))
+        except BaseException:
+            await database.close()
+            raise
+        return database, head
+
+    async def _open_readers(self) -> None:
+        self._points = Reader(await open_reader(self.path))
+        self._pages = Reader(await open_reader(self.path))
+
+    async def _close_readers(self) -> None:
+        await self._points.close()
+        await self._pages.close()
+
+    def _show(self, records: list[RecordedEvent]) -> None:
+        """Make durable records visible to everybody who follows the log."""
+        if records:
+            self._tail.extend(records)
+            self._head.raise_to(records[-1].position)
+
+
+class Tail:
+    """The newest records in memory, without a gap, at most ``TAIL_BYTES_MAX`` of them (about: see ``extend``)."""
+
+    def __init__(self) -> None:
+        self._records: list[RecordedEvent] = []
+        self._size_bytes = 0
+
+    def extend(self, records: list[RecordedEvent]) -> None:
+        """Take the next records; when there are too many, the older half goes (so each is moved once or twice)."""
+        self._records.extend(records)
+        self._size_bytes += sum(record.size_bytes for record in records)
+        while self._size_bytes > TAIL_BYTES_MAX and len(self._records) > 1:
+            gone = self._records[: len(self._records) // 2]
+            del self._records[: len(gone)]
+            self._size_bytes -= sum(record.size_bytes for record in gone)
+
+    def page(self, after: int, limit: int) -> list[RecordedEvent] | None:
+        """The records after a position, or None when the tail does not reach back so far."""
+        if not self._records or after + 1 < self._records[0].position:
+            return None
+        start = after + 1 - self._records[0].position
+        return bounded(self._records[start : start + limit])
+
+
+def bounded(records: Iterable[RecordedEvent]) -> list[RecordedEvent]:
+    """The first of the records that fit into a page, and at least one."""
+    page: list[RecordedEvent] = []
+    size_bytes = 0
+    for record in records:
+        size_bytes += record.size_bytes
+        if page and size_bytes > PAGE_BYTES_MAX:
+            break
+        page.append(record)
+    return page
+
+
+def select_page(connection: sqlite3.Connection, after: int, head: int, limit: int) -> list[RecordedEvent]:
+    """A page after a position, never past ``head``: what is not yet known to be durable is not shown."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+        (after, head, limit),
+    )
+    return bounded(RecordedEvent(*row) for row in rows)
+
+
+def select_stream(connection: sqlite3.Connection, note_id: int, after_version: int, limit: int) -> list[RecordedEvent]:
+    """A page of one note's events."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM events WHERE note_id = ? AND version > ? ORDER BY version LIMIT ?",
+        (note_id, after_version, limit),
+    )
+    return bounded(RecordedEvent(*row) for row in rows)
+
+
+def select_command(connection: sqlite3.Connection, command: bytes, part: int = 0) -> RecordedEvent | None:
+    """The record of a command."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM events WHERE command = ? AND part = ?", (command, part)).fetchone()
+    return RecordedEvent(*row) if row else None
+
+
+def select_head(connection: sqlite3.Connection) -> int:
+    """The last position, 0 in an empty log."""
+    return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> tuple[str, int]:
+    """Make the file a log, or see that it is one; returns its epoch and head."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    format_ = connection.execute("PRAGMA user_version").fetchone()[0]
+    if tables and application_id != APPLICATION_ID:
+        raise NotANotelogFile(str(path), f"its application_id is {application_id:#x}")
+    if format_ > FORMAT:
+        raise NewerFormat(str(path), format_, FORMAT)
+    if not tables:
+        _create(connection)
+    epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0]
+    return epoch, select_head(connection)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Lay the schema in one transaction: a start that is killed here leaves an empty file, not half a log."""
+    connection.executescript(
+        f"""BEGIN IMMEDIATE;
+        {files("events").joinpath("schema.sql").read_text()}
+        INSERT INTO meta VALUES ('epoch', '{secrets.token_hex(16)}'), ('created', '{time.time_ns() // 1000}');
+        PRAGMA application_id = {APPLICATION_ID};
+        PRAGMA user_version = {FORMAT};
+        COMMIT;"""
+    )
+
+
+def _unusable(path: Path, error: sqlite3.DatabaseError) -> NotANotelogFile:
+    return NotANotelogFile(str(path), str(error))

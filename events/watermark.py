@@ -1,0 +1,67 @@
+"""A position that only rises, and can be waited for: the head of a log, the checkpoint of a projection."""
+
+import asyncio
+import heapq
+from itertools import count
+
+
+class Watermark:
+    """A number that only rises. Waiting costs one future each, whatever the rate at which it rises.
+
+    Not for use from other threads. No wake-up is lost: a waiter looks at the value before it waits, and nothing
+    can come between, because both happen in one step of the event loop.
+    """
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+        self._fault: Exception | None = None
+
+    def raise_to(self, value: int) -> None:
+        """Rise, and wake everybody who waits for this value or a lower one. A lower value changes nothing."""
+        self.value = max(self.value, value)
+        while self._waiters and self._waiters[0][0] <= self.value:
+            _wake(heapq.heappop(self._waiters)[2], None)
+
+    def stop(self, fault: Exception) -> None:
+        """It will not rise any more: everybody who waits, now or later, gets the fault."""
+        self._fault = fault
+        for _, _, waiter in self._waiters:
+            _wake(waiter, fault)
+        self._waiters.clear()
+
+    def resume(self) -> None:
+        """It rises again after a ``stop``."""
+        self._fault = None
+
+    async def reach(self, value: int) -> None:
+        """Return when the watermark is at ``value`` or above; the fault is raised if it stopped below.
+
+        Cancelling the caller forgets its wait and touches nobody else's.
+        """
+        if self.value >= value:
+            return
+        if self._fault is not None:
+            raise self._fault
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (value, next(self._order), waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        """Drop a cancelled waiter, so that waits which time out do not gather in memory while nothing rises."""
+        self._waiters = [entry for entry in self._waiters if entry[2] is not waiter]
+        heapq.heapify(self._waiters)
+
+
+def _wake(waiter: asyncio.Future[None], fault: Exception | None) -> None:
+    if waiter.done():
+        return
+    if fault is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(fault)
