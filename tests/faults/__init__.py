@@ -1,0 +1,1 @@
+"""What breaks, and what must still hold: black-box tests of the real process."""

@@ -1,0 +1,44 @@
+"""A small disk of its own, that can be filled to the last page and emptied again."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PAGE_BYTES = 4096
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """A tmpfs of that size, mounted on `folder` and unmounted at the end. Skips where mounting is not allowed."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)],
+                             capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a tmpfs (needs root): {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> int:
+    """Take all the room that is left; the bytes taken."""
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        try:
+            while filler.write(bytes(PAGE_BYTES)):
+                pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        return filler.tell()
+
+
+def make_room(disk: Path) -> None:
+    """Give back what `fill` took."""
+    (disk / "filler").unlink()

@@ -1,0 +1,71 @@
+"""The disk is full, and then there is room again: writes are refused meanwhile, reads go on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from .answers import Verdict
+from .conftest import LONG
+from .disk import fill, make_room, small_disk
+from .follower import EventsFollower
+from .load import Load
+from .process import Server, until
+from .promises import assert_none, assert_promises_kept
+
+pytestmark = pytest.mark.faults
+
+ROUNDS = 10 if LONG else 2
+# Room for the log, the notes and their write-ahead files before the first round; small enough to fill at once.
+DISK_BYTES = 32 * 1024 * 1024
+READS = 20
+REFUSALS = 5
+# By themselves: with no restart, no request of an operator, nothing but time.
+WRITES_AGAIN_WITHIN_S = 15.0
+
+
+@pytest.fixture
+async def on_small_disk(tmp_path: Path) -> AsyncIterator[Server]:
+    """A service whose folder is on a disk of its own; its log lines are not, so that they cannot fail."""
+    with small_disk(tmp_path / "disk", DISK_BYTES) as disk:
+        async with Server(disk / "data", log=tmp_path / "serve.log") as server:
+            yield server
+
+
+async def test_a_full_disk_refuses_writes_and_keeps_reads(on_small_disk: Server, seed: int) -> None:
+    """Full: writes get 503 with Retry-After, reads are answered. Room: writes go on by themselves, without a hole."""
+    server, disk = on_small_disk, on_small_disk.data.parent
+    failed: list[str] = []
+    await server.start()
+    async with EventsFollower(server) as follower:
+        async with Load(server, seed) as load:
+            for _ in range(ROUNDS):
+                await load.answered(50)
+                fill(disk)
+                await refused(load, REFUSALS)
+                failed += await failed_reads(server, load)
+                make_room(disk)
+                await load.answered(50, WRITES_AGAIN_WITHIN_S)
+        await assert_promises_kept(server, load, follower)
+    assert_none(failed)
+
+
+async def refused(load: Load, more: int) -> None:
+    """Wait until writes were answered with a plain 503. The room inside the files may last a while."""
+    goal = count_503(load) + more
+    await until(lambda: count_503(load) >= goal, 30, f"{more} writes are refused for want of space")
+
+
+def count_503(load: Load) -> int:
+    """How many requests were refused so far."""
+    return sum(request.answers[-1].status == 503 for request in load.of(Verdict.REFUSED))
+
+
+async def failed_reads(server: Server, load: Load) -> list[str]:
+    """Read the latest notes and the list a few times; the answers that are not what a reader came for."""
+    created = [request.first_ok.note_id for request in load.of(Verdict.OK) if request.kind == "create"][-READS:]
+    paths = ["/notes?limit=5", *(f"/notes/{note_id}" for note_id in created)]
+    answers = [(path, *await server.read(path)) for path in paths]
+    return [f"GET {path} on a full disk: {status} {body}" for path, status, body in answers if status not in (200, 404)]

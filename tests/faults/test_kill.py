@@ -1,0 +1,46 @@
+"""SIGKILL under load, again and again: what was answered is there, and followers resume."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from .conftest import LONG
+from .follower import EventsFollower, NotesFollower
+from .load import Load
+from .process import Server
+from .promises import assert_promises_kept
+
+pytestmark = pytest.mark.faults
+
+CYCLES = 60 if LONG else 6
+ANSWERS_MAX = 150  # between a start and the next kill: some kills meet the first writes, some a full pipeline
+
+
+async def test_nothing_answered_is_lost_by_sigkill(server: Server, seed: int) -> None:
+    """Killed under load again and again, the log holds what was answered, once; followers miss and repeat nothing."""
+    dice = random.Random(seed)
+    await server.start()
+    async with EventsFollower(server) as events, NotesFollower(server) as notes:
+        async with Load(server, seed) as load:
+            for _ in range(CYCLES):
+                await load.answered(dice.randint(1, ANSWERS_MAX))
+                await server.kill()
+                await server.start()
+            await load.answered(1)
+        await assert_promises_kept(server, load, events, notes)
+    assert events.connections > CYCLES
+
+
+async def test_a_graceful_stop_under_load_loses_nothing(server: Server, seed: int) -> None:
+    """SIGTERM with open sockets and writers under way ends within 10 s with 0, and nothing answered is lost."""
+    await server.start()
+    async with EventsFollower(server) as events:
+        async with Load(server, seed) as load:
+            for _ in range(3 if LONG else 1):
+                await load.answered(100)
+                assert await server.stop() == 0
+                await server.start()
+            await load.answered(1)
+        await assert_promises_kept(server, load, events)
