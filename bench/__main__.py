@@ -1,0 +1,65 @@
+"""`python -m bench NAME [--seconds S] [--rounds R]`, or `all`: measures, prints, and writes docs/BENCHMARKS.md."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+from bench import crowd, disk, feed, growth, machine, profiles, report, rest
+from bench.stage import Run
+
+MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
+    "create": rest.create,
+    "keyed": rest.keyed,
+    "read": rest.read,
+    "list": rest.listing,
+    "edit": rest.edit,
+    "disk": disk.disk,
+    "growth": growth.growth,
+    "fanout": feed.fanout,
+    "burst": feed.burst,
+    "latency": feed.latency,
+    "hung": crowd.hung,
+    "idle": crowd.idle,
+    "resume": crowd.resume,
+    "profile": profiles.profile,
+}
+SOCKETS_MAX = 20_000  # 10,000 connections and room; contenders inherit it
+
+
+def main() -> None:
+    """Runs the named measurement, or all of them one after the other."""
+    given = arguments()
+    raise_limits()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit, so that contenders are ended too
+    names = list(MEASUREMENTS) if given.name == "all" else [given.name]
+    for name in names:
+        idle = machine.idle_share()
+        outcome = MEASUREMENTS[name](Run(given.seconds, given.rounds, given.events))
+        print(f"\n{outcome.markdown()}\n", flush=True)
+        if given.write:
+            report.write(outcome, report.measured_on(given.seconds, given.rounds, idle))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=[*MEASUREMENTS, "all"])
+    parser.add_argument("--seconds", type=int, default=4, help="of load in one contender's turn (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default %(default)s)")
+    parser.add_argument("--events", type=int, default=1_000_000, help="in a large log (default %(default)s)")
+    parser.add_argument("--no-write", dest="write", action="store_false", help="leave docs/BENCHMARKS.md as it is")
+    return parser.parse_args()
+
+
+def raise_limits() -> None:
+    """As many open files as the system allows, up to what the measurements need."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(SOCKETS_MAX, hard), hard))
+
+
+if __name__ == "__main__":
+    main()

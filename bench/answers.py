@@ -1,0 +1,82 @@
+"""notelog's own answers, captured so that the bare handler can send the same bytes."""
+
+from __future__ import annotations
+
+import http.client
+from contextlib import closing
+
+from msgspec import Struct, json
+
+from bench.load import ANSWER_S_MAX, Request, Requests
+from bench.server import Server
+
+HEADERS = ("Content-Type", "Location", "ETag", "Link", "Notelog-Epoch", "Notelog-Position")
+EPOCH = "00000000-0000-4000-8000-000000000000"
+
+
+class Answer(Struct, frozen=True):
+    """Status, headers (without those that aiohttp writes itself) and body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Answers(Struct, frozen=True):
+    """One answer for each request that is measured."""
+
+    create: Answer
+    read: Answer
+    list: Answer
+    edit: Answer
+
+
+def capture(server: Server, requests: Requests) -> Answers:
+    """Asks each request once, of a server that holds notes already."""
+    asked = (requests.create, requests.read, requests.list, requests.edit)
+    return Answers(*(ask(server, request) for request in asked))
+
+
+def ask(server: Server, request: Request, number: int = 1) -> Answer:
+    """One request with its answer; raises when it is no success."""
+    with closing(connect(server)) as connection:
+        return ask_on(connection, server, request, number)
+
+
+def connect(server: Server) -> http.client.HTTPConnection:
+    """A connection that is kept for several requests."""
+    return http.client.HTTPConnection(server.host, server.port, timeout=ANSWER_S_MAX)
+
+
+def ask_on(connection: http.client.HTTPConnection, server: Server, request: Request, number: int) -> Answer:
+    """The same on a connection that stays open; `number` stands for each %d."""
+    path, body = fill(request.path, number), fill(request.body, number)
+    headers = {"Content-Type": "application/json"} if body else {}
+    connection.request(request.method, path, body or None, headers)
+    response = connection.getresponse()
+    content = response.read()
+    if response.status >= 300:
+        raise server.failed(f"{request.method} {path}: expected a success, got {response.status} {content[:500]!r}")
+    kept = {name: value for name in HEADERS if (value := response.headers[name])}
+    return Answer(response.status, kept, content)
+
+
+def fill(template: str, number: int) -> str:
+    """The template with the number for its one %d, of whatever width."""
+    return template % number if "%" in template else template
+
+
+def sample_answers() -> Answers:
+    """Answers of notelog's shape, for as long as there is no notelog to capture them from."""
+    note = {"id": 1, "title": "note", "description": "sample notes", "created_at": "2017-08-23T00:00:00Z"}
+    note |= {"created_by": "apcelent", "priority": 4}
+    note |= {"version": 1, "updated_at": "2026-01-01T00:00:00.000000Z", "position": 1}
+    common = {"Content-Type": "application/json", "Notelog-Epoch": EPOCH, "Notelog-Position": "1"}
+    tagged = common | {"ETag": '"1"'}
+    body = json.encode(note)
+    return Answers(
+        create=Answer(201, tagged | {"Location": "/notes/1"}, body),
+        read=Answer(200, tagged, body),
+        list=Answer(200, common, json.encode({"notes": [note] * 100, "next": None})),
+        edit=Answer(200, tagged, body),
+    )

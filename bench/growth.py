@@ -1,0 +1,146 @@
+"""Does it stay fast? A log of a million events beside one of a thousand, and beside a second one of a thousand.
+
+What two equal runs differ by is noise; what the large one differs by beyond that is growth.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from pathlib import Path
+
+from bench.answers import connect
+from bench.contender import NOTES, Contender, notelog
+from bench.figures import Sample, Spread, ratio, spread
+from bench.load import drive, sample
+from bench.report import Report, Table, Target
+from bench.rest import COLUMNS, WARM_UP_S, Samples, row
+from bench.seed import fill
+from bench.server import MIB, POLL_S, READY_S_MAX, Server
+from bench.stage import Run, Stage, progress, stage
+
+SMALL_EVENTS = 1000
+SMALL, AGAIN, LARGE = "1,000 events", "1,000 events again", "large"
+OPERATIONS = {
+    "create": "POST",
+    "keyed": "POST with an Idempotency-Key",
+    "edit": "PUT",
+    "read": "GET by id",
+    "list": "list of 100",
+}
+ALLOWED = 0.15  # plus twice the spread of two equal runs
+READY_S_TARGET = 1.5
+MEMORY_MIB_TARGET = 150.0
+CRASHES = 3
+
+
+def growth(run: Run) -> Report:
+    """All operations on a small, an equal and a large log."""
+    if reason := notelog().missing:
+        return Report("growth", "A large log beside a small one", [], [], [f"Left out: {reason}."])
+    with stage() as place:
+        notes = prepare(place, run.events)
+        taken = {operation: turns(place, run, operation, notes) for operation in OPERATIONS}
+        tables = [table(OPERATIONS[operation], samples) for operation, samples in taken.items()]
+        targets = [target for operation, samples in taken.items() for target in growth_targets(operation, samples)]
+        ready, memory = crash(place, run)
+        targets += [
+            Target(f"seconds from start to ready after a SIGKILL, {run.events:,} events", ready, READY_S_TARGET),
+            Target(f"MiB of memory, {run.events:,} events, after the load", memory, MEMORY_MIB_TARGET),
+        ]
+        sizes = ", ".join(f"{file.name} {file.stat().st_size / MIB:,.0f} MiB" for file in databases(place))
+        remarks = [f"large: {run.events:,} events, {notes[LARGE]:,} notes at the start; {sizes}.", *place.left_out]
+        return Report("growth", "A large log beside a small one", tables, targets, remarks)
+
+
+def prepare(place: Stage, events: int) -> dict[str, int]:
+    """Fills the three folders and starts notelog on each; how many notes each one holds."""
+    notes = {}
+    for name, size in ((SMALL, SMALL_EVENTS), (AGAIN, SMALL_EVENTS), (LARGE, events)):
+        progress(f"filling: {name}")
+        contender = named(name)
+        notes[name] = fill(place.folder_of(contender), size)
+        server = place.start(contender)
+        assert server
+        wait_ready(server, caught_up=True)
+    return notes
+
+
+def named(name: str) -> Contender:
+    """notelog under another name, on a folder that is filled already."""
+    service = notelog()
+    return Contender(name, service.start, lambda server, notes: None, service.requests)
+
+
+def turns(place: Stage, run: Run, operation: str, notes: dict[str, int]) -> Samples:
+    """One operation at 64 clients, on each log in turn."""
+
+    def turn(seconds: int, contender: Contender, server: Server) -> Sample:
+        keyed = operation == "keyed"
+        request = getattr(NOTES, "create" if keyed else operation)
+        return sample(server, request, 64, seconds, notes[contender.name], keyed)
+
+    place.turns(1, lambda contender, server: turn(WARM_UP_S, contender, server))
+    return place.turns(run.rounds, lambda contender, server: turn(run.seconds, contender, server))
+
+
+def growth_targets(operation: str, samples: Samples) -> list[Target]:
+    """The large log's rate beside the small one's, at least 0.85 less twice what two equal ones differ by."""
+    noise = abs(ratio(samples[AGAIN], samples[SMALL], "requests_per_s").median - 1)
+    reached = ratio(samples[LARGE], samples[SMALL], "requests_per_s")
+    what = f"{OPERATIONS[operation]}/s, large ÷ small (two equal ones differ by {noise:.1%})"
+    return [Target(what, reached, 1 - ALLOWED - 2 * noise, at_least=True)]
+
+
+def crash(place: Stage, run: Run) -> tuple[Spread, Spread]:
+    """Kills the large one while it writes, and starts it again: seconds to ready, and memory before each crash."""
+    contender, server = place.servers[LARGE]
+    ready, memory = [], []
+    for number in range(CRASHES):
+        progress(f"crash {number + 1} of {CRASHES}")
+        drive(server, NOTES.create, 64, 1)
+        memory.append(server.memory_bytes() / MIB)
+        server.kill()
+        began = time.monotonic()
+        server = place.start(contender) or server
+        wait_ready(server)
+        ready.append(time.monotonic() - began)
+    return spread(ready), spread(memory)
+
+
+def wait_ready(server: Server, caught_up: bool = False) -> None:
+    """Returns when `/readyz` says 200, and, if asked, no projection has anything left to do."""
+    deadline = time.monotonic() + READY_S_MAX
+    while time.monotonic() < deadline:
+        if is_ready(server, caught_up):
+            return
+        time.sleep(POLL_S)
+    raise server.failed(f"expected it to be ready within {READY_S_MAX:.0f} s")
+
+
+def is_ready(server: Server, caught_up: bool) -> bool:
+    """What `/readyz` says now."""
+    connection = connect(server)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        projections = json.loads(response.read()).get("projections", {})
+        return response.status == 200 and not (caught_up and any(state["lag"] for state in projections.values()))
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def databases(place: Stage) -> list[Path]:
+    """The database files of the large log."""
+    return sorted(place.folder_of(named(LARGE)).glob("*.db"))
+
+
+def table(title: str, samples: Samples) -> Table:
+    """A row a log; the last column is its CPU beside the small one's."""
+    return Table(
+        [title, *(column for column, _ in COLUMNS), "CPU ÷ small"],
+        [row(name, taken, samples[SMALL]) for name, taken in samples.items()],
+    )

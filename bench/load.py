@@ -1,0 +1,76 @@
+"""The load on HTTP contenders: wrk, told by a Lua script what to ask."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from pathlib import Path
+
+from msgspec import Struct, json
+
+from bench.figures import Sample
+from bench.server import MIB, Server
+
+SCRIPT = Path(__file__).with_name("requests.lua")
+ANSWER_S_MAX = 10
+WRK_S_EXTRA = 30.0  # wrk ends by itself after its time; this bounds it when it does not
+
+
+class Request(Struct, frozen=True):
+    """What is asked. `%d` in the path is a note's id, in the body a number that is new each time."""
+
+    method: str
+    path: str
+    body: str = ""
+
+
+class Requests(Struct, frozen=True):
+    """The requests that are measured, as one contender understands them."""
+
+    create: Request
+    read: Request
+    list: Request
+    edit: Request
+
+
+class Outcome(Struct, frozen=True):
+    """What wrk saw: `refused` counts answers beyond 3xx, `broken` counts connections and time-outs."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+    broken: int
+
+
+class LoadFailed(Exception):
+    """Some answers were errors: their speed says nothing."""
+
+
+def drive(server: Server, request: Request, clients: int, seconds: int, notes: int = 1, keyed: bool = False) -> Outcome:
+    """Loads the server for whole seconds; raises LoadFailed when an answer was no success."""
+    key = secrets.token_hex(12) if keyed else ""
+    argv = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={ANSWER_S_MAX}s", "-s", str(SCRIPT), server.url]
+    argv += ["--", request.method, request.path, request.body, str(notes), key, str(clients)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + WRK_S_EXTRA, check=False)
+    if done.returncode:
+        raise LoadFailed(f"{server.name}: wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
+    outcome = json.decode(done.stdout.strip().splitlines()[-1], type=Outcome)
+    if outcome.refused or outcome.broken or not outcome.requests:
+        raise server.failed(f"expected successes only, got {outcome}")
+    return outcome
+
+
+def sample(server: Server, request: Request, clients: int, seconds: int, notes: int = 1, keyed: bool = False) -> Sample:
+    """One turn: the load, and the CPU that the server took for it."""
+    cpu_s, loop_s = server.cpu_s(), server.loop_cpu_s()
+    outcome = drive(server, request, clients, seconds, notes, keyed)
+    return Sample(
+        requests_per_s=outcome.requests / outcome.seconds,
+        cpu_us=(server.cpu_s() - cpu_s) / outcome.requests * 1e6,
+        loop_us=(server.loop_cpu_s() - loop_s) / outcome.requests * 1e6,
+        p50_ms=outcome.p50_ms,
+        p99_ms=outcome.p99_ms,
+        memory_mib=server.memory_bytes() / MIB,
+    )

@@ -1,0 +1,29 @@
+-- Requests for wrk: METHOD PATH BODY NOTES KEY SEED after `--`.
+-- PATH may hold %d (an id, uniform over 1..NOTES), BODY may hold %d (a number that is new each time, so that
+-- every edit changes something). KEY, if not empty, is the first half of an Idempotency-Key used once.
+
+local method, path, body, notes, key
+local sent = 0
+
+function init(arguments)
+   method, path, body = arguments[1], arguments[2], arguments[3]
+   notes, key = tonumber(arguments[4]), arguments[5]
+   math.randomseed(tonumber(arguments[6]))
+   if body ~= "" then wrk.headers["Content-Type"] = "application/json" end
+end
+
+function request()
+   sent = sent + 1
+   if key ~= "" then wrk.headers["Idempotency-Key"] = key .. sent end
+   local text = nil
+   if body ~= "" then text = body:format(sent) end
+   return wrk.format(method, path:format(math.random(notes)), nil, text)
+end
+
+function done(summary, latency)
+   local errors = summary.errors
+   io.write(string.format(
+      '\n{"requests": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "refused": %d, "broken": %d}\n',
+      summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+      errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end
