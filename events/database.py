@@ -40,14 +40,18 @@ class Database(aiosqlite.Connection):
         return await self.submit(work)
 
 
-async def open_writer(path: Path, synchronous: str) -> Database:
+async def open_writer(
+    path: Path, synchronous: str, check: Callable[[sqlite3.Connection], None] = lambda _: None
+) -> Database:
     """The one connection that commits to the file and checkpoints its WAL (sqlite.org/wal.html#walresetbug).
 
     ``synchronous`` is FULL where a commit must be on disk when it returns, NORMAL where it can be made anew.
+    ``check`` looks at the file before anything in it is changed, and raises when it is not ours.
     """
     database = Database(partial(_connect, f"file:{_quoted(path)}"), iter_chunk_size=64)
     await database
     try:
+        await database.run(check)
         await database.run(partial(_prepare_writer, synchronous=synchronous))
     except BaseException:
         await database.close()
@@ -147,17 +151,19 @@ class Reader:
 def _read_all(
     connection: sqlite3.Connection, queries: list[Callable[[sqlite3.Connection], Any]]
 ) -> list[tuple[Any, Exception | None]]:
-    connection.execute("BEGIN")
     try:
         return [_outcome(connection, query) for query in queries]
     finally:
-        connection.execute("COMMIT")
+        if connection.in_transaction:
+            connection.execute("COMMIT")
 
 
 def _outcome(
     connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], Any]
 ) -> tuple[Any, Exception | None]:
     try:
+        if not connection.in_transaction:  # the first of the hop, or SQLite ended it after an I/O error
+            connection.execute("BEGIN")
         return query(connection), None
     except Exception as error:  # handed to the one who asked; the others of the hop must not suffer from it
         return None, error

@@ -4,7 +4,11 @@ import fcntl
 import os
 from pathlib import Path
 
-from events.errors import FolderError, FolderInUse
+from events.errors import FolderError, FolderInUse, LogUnavailable
+
+# Room that a commit leaves on the disk, so that the projections can follow and reads go on when it is full.
+RESERVE_BYTES = 8 * 1024 * 1024
+RESERVE_SHARE = 1 / 8  # of a small file system
 
 
 class DataFolder:
@@ -50,3 +54,15 @@ class DataFolder:
             os.write(lock_file, f"process {os.getpid()}\n".encode())
         except OSError:
             pass
+
+
+def require_room(folder: Path, batch_bytes: int) -> None:
+    """Refuse with ``LogUnavailable`` a commit that would leave too little room for the projections that follow it."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        raise LogUnavailable(f"the folder {folder} cannot be reached: {error.strerror}") from error
+    free_bytes = disk.f_bavail * disk.f_frsize
+    reserve_bytes = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
+    if free_bytes < reserve_bytes + 4 * batch_bytes:
+        raise LogUnavailable(f"the disk is full: {free_bytes} bytes are free in {folder}, make room there")

@@ -7,6 +7,7 @@ ask for is in it from the start: the salt (so that a payload could be erased and
 
 import hashlib
 import struct
+from sys import getsizeof
 
 import msgspec
 
@@ -31,12 +32,26 @@ class NewEvent(msgspec.Struct, frozen=True):
     request: bytes | None = None
     meta: str = "{}"
 
+    def __post_init__(self) -> None:
+        """Refuse with ``ValueError`` what would spoil a commit for the others in it, or the ledger's leaf."""
+        if self.note_id is not None and not 0 < self.note_id <= INTEGER_MAX:
+            raise ValueError(f"expected a note_id from 1 to {INTEGER_MAX}, got {self.note_id}")
+        if (actor_bytes := len(self.actor.encode())) > ACTOR_BYTES_MAX:
+            raise ValueError(f"expected an actor of at most {ACTOR_BYTES_MAX} bytes, got {actor_bytes}")
+        if (meta_bytes := len(self.meta.encode())) > META_BYTES_MAX:
+            raise ValueError(f"expected meta of at most {META_BYTES_MAX} bytes, got {meta_bytes}")
+        if not self.data.isascii():
+            self.data.encode()  # half a surrogate pair is no text that can be stored
+
     @property
     def size_bytes(self) -> int:
-        """About how much memory and disk the event takes; what limits are counted in."""
-        return RECORD_OVERHEAD_BYTES + len(self.data) + len(self.meta)
+        """About how much memory the event takes; what limits are counted in."""
+        return RECORD_OVERHEAD_BYTES + getsizeof(self.data) + getsizeof(self.meta)
 
 
+INTEGER_MAX = 2**63 - 1  # SQLite's largest integer
+# A name, a mail address, a token's subject; the prefix of the leaf could say 65,534.
+ACTOR_BYTES_MAX = 4096
 # A tracing header and a request id fit; a client cannot use it as a store.
 META_BYTES_MAX = 2048
 # The fixed columns of a row, as Python objects, measured with sys.getsizeof: about 600 bytes.
@@ -63,7 +78,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     @property
     def size_bytes(self) -> int:
         """About how much memory the record takes."""
-        return RECORD_OVERHEAD_BYTES + len(self.data) + len(self.meta)
+        return RECORD_OVERHEAD_BYTES + getsizeof(self.data) + getsizeof(self.meta)
 
 
 COLUMNS = ", ".join(RecordedEvent.__struct_fields__)

@@ -9,7 +9,6 @@ end unknown, the task opens the file again, brings what it finds to disk, and go
 """
 
 import asyncio
-import os
 import sqlite3
 from collections import deque
 from functools import partial
@@ -20,9 +19,10 @@ import msgspec
 from events.batch import Batch
 from events.database import Database
 from events.errors import LogBusy, LogError, LogUnavailable, OutcomeUnknown
-from events.log import PAGE_EVENTS_MAX, Appended
+from events.folder import require_room
+from events.log import Appended
 from events.record import NewEvent, RecordedEvent
-from events.store import EventStore, select_page
+from events.store import EventStore
 
 # What may wait for the writer. At 5,000 events/s this is about two seconds; whoever comes then is told to come back.
 QUEUE_EVENTS_MAX = 10_000
@@ -30,10 +30,6 @@ QUEUE_BYTES_MAX = 64 * 1024 * 1024
 # One transaction: large enough to make the fsync cheap, small enough to answer soon.
 BATCH_EVENTS_MAX = 512
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-# Room that a commit leaves on the disk, so that the projections can follow and reads go on when it is full.
-RESERVE_BYTES = 8 * 1024 * 1024
-RESERVE_SHARE = 1 / 8  # of a small file system
-POSITION_MAX = 2**63 - 1  # SQLite's largest integer
 # How often a log that takes no writes tries whether it can again.
 PROBE_INTERVAL_S = 0.5
 
@@ -86,11 +82,13 @@ class SqliteLog(EventStore):
     async def close(self) -> None:
         self._closing = True
         self._filled.set()
-        await asyncio.shield(self._writer)
-        await self._close_readers()
-        if self._database is not None:
-            await self._database.close()
-            self._database = None
+        try:
+            await asyncio.shield(self._writer)
+        finally:
+            await self._close_readers()
+            if self._database is not None:
+                await self._database.close()
+                self._database = None
 
     async def _write_until_closed(self) -> None:
         while True:
@@ -98,10 +96,10 @@ class SqliteLog(EventStore):
                 await self._reopen()
             await self._wait_for_work()
             if self._closing and (not self._queue or self._database is None):
-                self._fail(self._take(len(self._queue)), LogUnavailable("it is shutting down"))
+                self._refuse_queued(LogUnavailable("it is shutting down"))
                 return
             if self._database is not None and (self._queue or self._fault):
-                await self._commit(self._database, self._take(BATCH_EVENTS_MAX))
+                await self._commit(self._database, self._take_batch())
 
     async def _wait_for_work(self) -> None:
         """Wait for the queue to fill. A log at fault looks again after a while, to see whether it can go on."""
@@ -114,10 +112,10 @@ class SqliteLog(EventStore):
         except TimeoutError:
             pass
 
-    def _take(self, events_max: int) -> list["_Pending"]:
+    def _take_batch(self) -> list["_Pending"]:
         batch: list[_Pending] = []
         size_bytes = 0
-        while self._queue and len(batch) < events_max and size_bytes < BATCH_BYTES_MAX:
+        while self._queue and len(batch) < BATCH_EVENTS_MAX and size_bytes < BATCH_BYTES_MAX:
             pending = self._queue.popleft()
             size_bytes += pending.event.size_bytes
             batch.append(pending)
@@ -131,7 +129,9 @@ class SqliteLog(EventStore):
         except LogUnavailable as refused:
             self._fault = refused.reason
             self._fail(batch, refused)
-        except OutcomeUnknown as unknown:
+        except Exception as error:
+            # The commit's end is in doubt; so it is after a failure that nobody thought of.
+            unknown = error if isinstance(error, OutcomeUnknown) else OutcomeUnknown(repr(error))
             self._fault = unknown.reason
             await self._let_go(database)
             self._fail(batch, unknown)
@@ -145,42 +145,26 @@ class SqliteLog(EventStore):
         for pending in batch:
             pending.settle(error)
 
+    def _refuse_queued(self, error: LogUnavailable) -> None:
+        while self._queue:
+            self._fail(self._take_batch(), error)
+
     async def _let_go(self, database: Database) -> None:
         """Close a connection whose last commit is in doubt; nothing is written through it any more."""
         self._database = None
-        self._fail(self._take(len(self._queue)), LogUnavailable(self._fault or "it is being opened again"))
+        self._refuse_queued(LogUnavailable(self._fault or "it is being opened again"))
         try:
             await database.close()
-        except sqlite3.Error:
+        except (sqlite3.Error, ValueError):
             # The file is opened anew in any case; that will tell what is wrong with it.
             pass
 
     async def _reopen(self) -> None:
         """Open the file after a fault, bring what is found in it to disk, show it, and take writes again."""
         try:
-            database = await self._open_flushed()
+            self._database, self._fault = await self._open_again(), None
         except Exception as error:
             self._fault = f"the log cannot be opened again: {error}"
-            return
-        await self._show_found(database)
-        self._database, self._fault = database, None
-
-    async def _open_flushed(self) -> Database:
-        """A new write connection, with everything that the file holds surely on disk."""
-        database, _ = await self._open_writer()
-        try:
-            await database.run(_flush)
-        except BaseException:
-            await database.close()
-            raise
-        return database
-
-    async def _show_found(self, database: Database) -> None:
-        """Show what a commit in doubt has left in the file, if anything."""
-        while page := await database.run(
-            partial(select_page, after=self.head, head=POSITION_MAX, limit=PAGE_EVENTS_MAX)
-        ):
-            self._show(page)
 
 
 class _Pending(msgspec.Struct):
@@ -203,7 +187,7 @@ def _write(
     connection: sqlite3.Connection, batch: list[_Pending], folder: Path
 ) -> tuple[list[Appended | LogError], list[RecordedEvent]]:
     """One transaction, in the thread of the write connection. Raises ``LogUnavailable`` or ``OutcomeUnknown``."""
-    _require_room(folder, sum(pending.event.size_bytes for pending in batch))
+    require_room(folder, sum(pending.event.size_bytes for pending in batch))
     try:
         connection.execute("BEGIN IMMEDIATE")
         writing = Batch(connection)
@@ -226,15 +210,6 @@ def _write(
     return outcomes, writing.records
 
 
-def _require_room(folder: Path, batch_bytes: int) -> None:
-    """Refuse a commit that would leave too little room for the projections that follow it."""
-    disk = os.statvfs(folder)
-    free_bytes = disk.f_bavail * disk.f_frsize
-    reserve_bytes = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
-    if free_bytes < reserve_bytes + 4 * batch_bytes:
-        raise LogUnavailable(f"the disk is full: {free_bytes} bytes are free in {folder}, make room there")
-
-
 def _touch(connection: sqlite3.Connection) -> None:
     """Write something that means nothing, to see whether writing works."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', strftime('%Y-%m-%dT%H:%M:%fZ'))")
@@ -244,14 +219,3 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     # SQLite rolls back by itself after a full disk or an I/O error (sqlite.org/lang_transaction.html).
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-
-
-def _flush(connection: sqlite3.Connection) -> None:
-    """Move all of the WAL into the file, with its fsync, and start a new WAL.
-
-    After an fsync that failed the kernel may call pages clean that are not on disk, and later frames of the same WAL
-    would stand on them. Copied into the file and synced, nothing stands on them any more.
-    """
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise sqlite3.OperationalError("a reader holds the write-ahead log; trying again")

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from events.database import Database, Reader, open_reader, open_writer
-from events.errors import NewerFormat, NotANotelogFile
+from events.errors import BrokenLog, FolderError, NewerFormat, NotANotelogFile
 from events.log import PAGE_BYTES_MAX, PAGE_EVENTS_MAX, EventLog
-from events.record import COLUMNS, RecordedEvent
+from events.record import COLUMNS, INTEGER_MAX, RecordedEvent
 from events.watermark import Watermark
 
 APPLICATION_ID = 0x6E6C6F67  # "nlog", sqlite.org/pragma.html#pragma_application_id
@@ -59,16 +59,45 @@ class EventStore(EventLog):
 
     async def _open_writer(self) -> tuple[Database, int]:
         """Open the file for writing, making or checking it; sets the epoch, returns the connection and the head."""
+        if self.epoch and not self.path.exists():
+            raise BrokenLog(f"{self.path} is gone")
         try:
-            database = await open_writer(self.path, synchronous="FULL")
-        except sqlite3.DatabaseError as error:
+            database = await open_writer(self.path, synchronous="FULL", check=partial(_require_ours, path=self.path))
+        except sqlite3.Error as error:
             raise _unusable(self.path, error) from error
         try:
-            self.epoch, head = await database.run(partial(_prepare, path=self.path))
+            epoch, head = await database.run(partial(_prepare, path=self.path))
+            self._require_same(epoch, head)
+        except sqlite3.Error as error:
+            await database.close()
+            raise _unusable(self.path, error) from error
         except BaseException:
             await database.close()
             raise
+        self.epoch = epoch
         return database, head
+
+    async def _open_again(self) -> Database:
+        """A new write connection after a fault: what its file holds is surely on disk, and shown."""
+        database, _ = await self._open_writer()
+        try:
+            await database.run(_flush)
+            while page := await database.run(
+                partial(select_page, after=self.head, head=INTEGER_MAX, limit=PAGE_EVENTS_MAX)
+            ):
+                self._show(page)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    def _require_same(self, epoch: str, head: int) -> None:
+        """A file that is opened again must be the one that was open: the folder may have been unmounted meanwhile."""
+        if self.epoch and (epoch != self.epoch or head < self.head):
+            raise BrokenLog(
+                f"{self.path} is another log than the one that was open: expected epoch {self.epoch} and at least "
+                f"{self.head} events, got epoch {epoch} and {head}"
+            )
 
     async def _open_readers(self) -> None:
         self._points = Reader(await open_reader(self.path))
@@ -150,19 +179,28 @@ def select_head(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> tuple[str, int]:
-    """Make the file a log, or see that it is one; returns its epoch and head."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """The file is empty, or a log that this version can read."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     format_ = connection.execute("PRAGMA user_version").fetchone()[0]
-    if tables and application_id != APPLICATION_ID:
+    if not _is_empty(connection) and application_id != APPLICATION_ID:
         raise NotANotelogFile(str(path), f"its application_id is {application_id:#x}")
     if format_ > FORMAT:
         raise NewerFormat(str(path), format_, FORMAT)
-    if not tables:
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> tuple[str, int]:
+    """Make an empty file a log; returns the log's epoch and head."""
+    if _is_empty(connection):
         _create(connection)
-    epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0]
-    return epoch, select_head(connection)
+    row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    if row is None:
+        raise BrokenLog(f"{path} has no epoch: its table meta was changed")
+    return row[0], select_head(connection)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -177,5 +215,19 @@ def _create(connection: sqlite3.Connection) -> None:
     )
 
 
-def _unusable(path: Path, error: sqlite3.DatabaseError) -> NotANotelogFile:
-    return NotANotelogFile(str(path), str(error))
+def _flush(connection: sqlite3.Connection) -> None:
+    """Move all of the WAL into the file, with its fsync, and start a new WAL.
+
+    After an fsync that failed the kernel may call pages clean that are not on disk, and later frames of the same WAL
+    would stand on them. Copied into the file and synced, nothing stands on them any more.
+    """
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("a reader holds the write-ahead log; trying again")
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> FolderError:
+    """What an operator must do differs: for another file give another folder, for a sick disk heal it."""
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return NotANotelogFile(str(path), str(error))
+    return FolderError(f"{path} cannot be opened: {error}")

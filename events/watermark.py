@@ -15,6 +15,7 @@ class Watermark:
     def __init__(self, value: int = 0) -> None:
         self.value = value
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._cancelled = 0  # of the waiters
         self._order = count()
         self._fault: Exception | None = None
 
@@ -22,7 +23,9 @@ class Watermark:
         """Rise, and wake everybody who waits for this value or a lower one. A lower value changes nothing."""
         self.value = max(self.value, value)
         while self._waiters and self._waiters[0][0] <= self.value:
-            _wake(heapq.heappop(self._waiters)[2], None)
+            waiter = heapq.heappop(self._waiters)[2]
+            self._cancelled -= waiter.done()
+            _wake(waiter, None)
 
     def stop(self, fault: Exception) -> None:
         """It will not rise any more: everybody who waits, now or later, gets the fault."""
@@ -30,6 +33,7 @@ class Watermark:
         for _, _, waiter in self._waiters:
             _wake(waiter, fault)
         self._waiters.clear()
+        self._cancelled = 0
 
     def resume(self) -> None:
         """It rises again after a ``stop``."""
@@ -43,19 +47,24 @@ class Watermark:
         if self.value >= value:
             return
         if self._fault is not None:
-            raise self._fault
+            # Without the traces of those who got it before, which would gather and hold their frames.
+            raise self._fault.with_traceback(None)
         waiter = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (value, next(self._order), waiter))
         try:
             await waiter
         except asyncio.CancelledError:
-            self._forget(waiter)
+            if waiter.cancelled():
+                self._forget_one()
             raise
 
-    def _forget(self, waiter: asyncio.Future[None]) -> None:
-        """Drop a cancelled waiter, so that waits which time out do not gather in memory while nothing rises."""
-        self._waiters = [entry for entry in self._waiters if entry[2] is not waiter]
-        heapq.heapify(self._waiters)
+    def _forget_one(self) -> None:
+        """Drop cancelled waiters when they are the half, so that they do not gather while nothing rises."""
+        self._cancelled += 1
+        if self._cancelled * 2 > len(self._waiters):
+            self._waiters = [entry for entry in self._waiters if not entry[2].done()]
+            heapq.heapify(self._waiters)
+            self._cancelled = 0
 
 
 def _wake(waiter: asyncio.Future[None], fault: Exception | None) -> None:
