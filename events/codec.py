@@ -33,6 +33,12 @@ def decode(record: RecordedEvent) -> Event:
     return Event(record.position, record.note_id, record.version, rfc3339(record.at), record.actor, payload)
 
 
+def require_known(record: RecordedEvent) -> None:
+    """Raises ``NewerEvent`` or ``MalformedEvent`` when the record cannot be shown. Costs nothing in today's shapes."""
+    if record.schema != SCHEMAS.get(record.type):
+        decode_payload(record)
+
+
 def decode_payload(record: RecordedEvent) -> Payload:
     """What happened, in today's shape."""
     current = SCHEMAS.get(record.type, -1)

@@ -46,6 +46,11 @@ class EventLog(ABC):
         """The last position that this process knows to be durable and visible; 0 in an empty log."""
 
     @property
+    def complete(self) -> bool:
+        """Whether ``head`` is the end of the log for sure. A replica may be behind; it says False."""
+        return True
+
+    @property
     @abstractmethod
     def fault(self) -> str | None:
         """Why the log takes no writes at the moment, in words for an operator, or None."""

@@ -24,10 +24,19 @@ CREATE TABLE IF NOT EXISTS meta (
     value TEXT NOT NULL
 ) STRICT;
 
--- INSERT OR REPLACE slips past the triggers on UPDATE and DELETE, so the INSERT itself is held to the next position.
+-- INSERT OR REPLACE slips past the triggers on UPDATE and DELETE, so the INSERT itself is held to the next position,
+-- the next version and a new command: it has nothing to replace.
 CREATE TRIGGER IF NOT EXISTS events_are_dense BEFORE INSERT ON events
 WHEN NEW.position <> (SELECT coalesce(max(position), 0) + 1 FROM events)
 BEGIN SELECT RAISE(ABORT, 'a position must be the last one plus 1'); END;
+
+CREATE TRIGGER IF NOT EXISTS versions_are_dense BEFORE INSERT ON events
+WHEN NEW.version <> (SELECT coalesce(max(version), 0) + 1 FROM events WHERE note_id = NEW.note_id)
+BEGIN SELECT RAISE(ABORT, 'a version must be the last one of its note plus 1'); END;
+
+CREATE TRIGGER IF NOT EXISTS commands_are_new BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE command = NEW.command AND part = NEW.part)
+BEGIN SELECT RAISE(ABORT, 'a command appends once'); END;
 
 CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;

@@ -60,11 +60,16 @@ class Runner(Generic[Change]):
         self._projection = projection
         self._writer = tables.writer
         self._announce = announce
+        self._begun = asyncio.Event()
 
     @property
     def lag(self) -> int:
         """How many events of the log are not in the tables yet."""
         return self._log.head - self.checkpoint.value
+
+    async def begun(self) -> None:
+        """Return when ``checkpoint`` says where the tables are, or when the projection has stopped."""
+        await self._begun.wait()
 
     async def run(self) -> None:
         """Follow the log until cancelled, or until an event cannot be applied: then stop, with the reason.
@@ -73,6 +78,7 @@ class Runner(Generic[Change]):
         """
         try:
             await self._patiently(self._begin)
+            self._begun.set()
             await self._catch_up()
             async for page in follow(self._log, self.checkpoint.value):
                 await self._advance(page)
@@ -86,6 +92,7 @@ class Runner(Generic[Change]):
         """Stand still: whoever waits for the checkpoint gets ``ProjectionStopped``."""
         self.state, self.error = State.STOPPED, reason
         self.checkpoint.stop(ProjectionStopped(self.name, reason))
+        self._begun.set()
 
     async def _begin(self) -> None:
         """Go on where the tables are, or build them anew when they do not fit the log."""

@@ -1,0 +1,5 @@
+"""``python -m service`` is ``notelog``."""
+
+from service.cli import main
+
+main()

@@ -1,0 +1,93 @@
+"""The composition root: which part is built from which, opened in order, closed in reverse."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from events.folder import DataFolder
+from events.log import EventLog
+from events.sqlite_log import SqliteLog
+from projections.notes import NoteChange, Notes
+from projections.queries import Queries
+from projections.runner import Runner
+from projections.tables import Tables
+from service import requests
+from service.command_loop import CommandLoop
+from service.feeds import EventsFeed, NotesFeed
+from service.freshness import Freshness
+from service.health import HealthApi
+from service.hub import Hub
+from service.middleware import outermost
+from service.rest import NotesApi
+from service.routes import add_routes
+from service.settings import Settings
+from service.websocket import WebSocketApi
+
+logger = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def service(settings: Settings) -> AsyncIterator[web.Application]:
+    """The whole service on one data folder, as an application to be served. Raises ``FolderError``."""
+    async with AsyncExitStack() as stack:
+        folder = DataFolder(settings.data)
+        folder.lock()
+        stack.callback(folder.unlock)
+        log = await open_log(settings, folder)
+        stack.push_async_callback(log.close)
+        tables = await Tables.open(folder.notes)
+        stack.push_async_callback(tables.close)
+        logger.info("opened", data=str(folder.path), epoch=log.epoch, head=log.head, sqlite=sqlite3.sqlite_version)
+        yield await _assemble(settings, stack, log, tables)
+
+
+async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
+    """The engine that the settings ask for."""
+    return await SqliteLog.open(folder.events)
+
+
+async def _assemble(settings: Settings, stack: AsyncExitStack, log: EventLog, tables: Tables) -> web.Application:
+    queries = Queries(tables)
+    watchers: list[NotesFeed] = []
+
+    def announce(changes: list[NoteChange]) -> None:
+        for feed in watchers:
+            feed.watch(changes)
+
+    runner = Runner(log, Notes(), tables, announce)
+    await stack.enter_async_context(_in_background(runner.run()))
+    await runner.begun()
+    notes_feed = NotesFeed(queries, runner.checkpoint.value)
+    watchers.append(notes_feed)
+    hub = Hub(log, EventsFeed(log, log.head), notes_feed)
+    await stack.enter_async_context(hub.running())
+    freshness = Freshness(log, runner.checkpoint)
+    loop = CommandLoop(log, queries, freshness, settings.require_if_match)
+    websocket = WebSocketApi(log, hub)
+    await stack.enter_async_context(_in_background(websocket.keep_alive()))
+    app = web.Application(middlewares=[outermost(log, freshness)], client_max_size=requests.BODY_BYTES_MAX)
+    add_routes(app.router, NotesApi(log, queries, freshness, loop), websocket, HealthApi(log, [runner]))
+    app.on_shutdown.append(lambda _: websocket.close())
+    return app
+
+
+@asynccontextmanager
+async def _in_background(work: Any) -> AsyncIterator[None]:
+    """Run a coroutine for as long as the context is open. What it raises is logged, not swallowed."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_log_end)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("background task failed", task=task.get_name(), exc_info=error)

@@ -1,0 +1,77 @@
+"""The command ``notelog``. A wrong setting ends with exit code 2 and one line that names it."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from events.errors import FolderError
+from service.settings import Settings, WrongSetting
+
+EXIT_USAGE = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """An event-sourced notes service: an append-only log, the notes built from it, and their changes live."""
+
+
+@commands.command()
+@click.option(
+    "--data", envvar="NOTELOG_DATA", default="notelog-data", show_default=True, help="Folder of the log and its tables."
+)
+@click.option("--host", envvar="NOTELOG_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    envvar=["NOTELOG_PORT", "PORT"],
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option("--log", envvar="NOTELOG_LOG", default="sqlite", show_default=True, help="sqlite, or nats://host:port,…")
+@click.option("--insecure", envvar="NOTELOG_INSECURE", is_flag=True, help="Listen on an open address without tokens.")
+@click.option("--require-if-match", envvar="NOTELOG_REQUIRE_IF_MATCH", type=bool, default=False, hidden=True)
+@click.option("--access-log", envvar="NOTELOG_ACCESS_LOG", type=bool, default=False, hidden=True)
+def serve(data: str, **options: Any) -> None:
+    """Run the whole service in one process."""
+    settings = Settings(data=Path(data), **options)
+    settings.check()
+    _run_service(settings)
+
+
+def _run_service(settings: Settings) -> None:
+    """Imported late: the other commands, and a wrong setting, need no web framework."""
+    from service import logs
+    from service.server import serve as serve_until_signal
+
+    logs.configure()
+    _event_loop()(serve_until_signal(settings))
+
+
+def _event_loop() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+def main() -> None:
+    """The entry point: one line and exit code 2 for what the user has to mend."""
+    try:
+        commands.main(prog_name="notelog", standalone_mode=False)
+    except click.UsageError as error:
+        _end(error.format_message())
+    except (WrongSetting, FolderError) as error:
+        _end(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def _end(message: str) -> None:
+    print(f"notelog: {' '.join(message.split())}", file=sys.stderr)
+
+    sys.exit(EXIT_USAGE)

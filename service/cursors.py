@@ -1,0 +1,39 @@
+"""Cursors: where a list goes on. They belong to one epoch and one query, and mean nothing to a client."""
+
+import base64
+import binascii
+import hashlib
+from typing import Any
+
+import msgspec
+
+from service.errors import Flaw, Invalid
+
+
+class _Cursor(msgspec.Struct, frozen=True, array_like=True):
+    belongs_to: str
+    key: list[str | int]
+
+
+_decoder = msgspec.json.Decoder(_Cursor)
+
+
+def encode(epoch: str, query: dict[str, Any], key: list[str | int]) -> str:
+    """A cursor that goes on after ``key`` in this query."""
+    cursor = msgspec.json.encode(_Cursor(_owner(epoch, query), key))
+    return base64.urlsafe_b64encode(cursor).decode().rstrip("=")
+
+
+def decode(text: str, epoch: str, query: dict[str, Any]) -> list[str | int]:
+    """The key in a cursor. Raises ``Invalid`` when it is none of ours, or belongs to another log or query."""
+    try:
+        cursor = _decoder.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError, RecursionError):
+        raise Invalid([Flaw("?cursor", "expected a cursor from an earlier page's `next`")]) from None
+    if cursor.belongs_to != _owner(epoch, query):
+        raise Invalid([Flaw("?cursor", "belongs to another query or another log; begin without a cursor")])
+    return cursor.key
+
+
+def _owner(epoch: str, query: dict[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode([epoch, sorted(query.items())])).hexdigest()[:16]

@@ -1,0 +1,96 @@
+"""Why a request is refused, as one tree. ``problems`` says what a client sees of each.
+
+Refused (a NotelogError)         judged and refused: nothing was appended
+├── NotJson                      the body is no JSON
+├── Invalid                      body, parameter or header does not fit, with all that is wrong
+├── UnsupportedMediaType         a Content-Type that is not taken here
+├── NoSuchNote                   there is none, or it was deleted
+├── ConditionFailed              If-Match does not match
+├── ConditionMissing             If-Match is required here
+├── LostRaces                    other nodes changed the note each time
+├── LineFull                     too many changes wait for this note
+└── TooFarBehind                 the tables did not reach the position in time
+"""
+
+import msgspec
+
+from events.errors import NotelogError
+from events.note import Note
+
+
+class Refused(NotelogError):
+    """The request was judged and refused. Nothing was appended."""
+
+
+class NotJson(Refused):
+    """The body is not JSON in UTF-8."""
+
+
+class Flaw(msgspec.Struct, frozen=True):
+    """One thing that is wrong. ``pointer``: into the body as in RFC 9457 §3, or ``?name`` or a header's name."""
+
+    pointer: str
+    detail: str
+
+
+class Invalid(Refused):
+    """Something in the request does not fit; ``flaws`` has everything that does not."""
+
+    def __init__(self, flaws: list[Flaw]) -> None:
+        super().__init__("; ".join(f"{flaw.pointer}: {flaw.detail}" for flaw in flaws))
+        self.flaws = flaws
+
+
+class UnsupportedMediaType(Refused):
+    """The body's Content-Type is not taken here."""
+
+    def __init__(self, given: str, taken: str) -> None:
+        super().__init__(f"expected Content-Type {taken}, got {given}")
+        self.given, self.taken = given, taken
+
+
+class NoSuchNote(Refused):
+    """There is no such note (any more)."""
+
+    def __init__(self, note_id: int | None, deleted_at: str | None = None) -> None:
+        super().__init__(f"there is no note {note_id}" + (f": it was deleted at {deleted_at}" if deleted_at else ""))
+        self.note_id, self.deleted_at = note_id, deleted_at
+
+
+class ConditionFailed(Refused):
+    """The note is not at the version that If-Match names; ``note`` is what it is now."""
+
+    def __init__(self, note: Note) -> None:
+        super().__init__(f"note {note.id} is at version {note.version}, which If-Match does not name")
+        self.note = note
+
+
+class ConditionMissing(Refused):
+    """This service changes a note only under If-Match."""
+
+    def __init__(self) -> None:
+        super().__init__("send If-Match with the ETag of the version that you have read")
+
+
+class LostRaces(Refused):
+    """Other nodes changed the note each time before this change could be appended."""
+
+    def __init__(self, note_id: int, races: int) -> None:
+        super().__init__(f"note {note_id} was changed by others {races} times meanwhile; read it and try again")
+        self.note_id = note_id
+
+
+class LineFull(Refused):
+    """Too many changes wait in line for this note."""
+
+    def __init__(self, note_id: int, waiting: int) -> None:
+        super().__init__(f"{waiting} changes are waiting for note {note_id}; try again in a moment")
+        self.note_id = note_id
+
+
+class TooFarBehind(Refused):
+    """The tables did not reach the position in time."""
+
+    def __init__(self, position: int, checkpoint: int) -> None:
+        super().__init__(f"this node shows position {checkpoint}, and did not reach {position} in time")
+        self.position, self.checkpoint = position, checkpoint

@@ -1,0 +1,46 @@
+"""Logs: one JSON object a line on stderr, or text when a person looks at it."""
+
+import logging
+import sys
+
+import structlog
+
+
+class _OneLine(logging.Filter):
+    """aiohttp logs a traceback for each malformed request; what clients send wrong is no fault of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.name == "aiohttp.server" and record.msg == "Error handling request")
+
+
+def configure() -> None:
+    """Send structlog and the standard library's logging to stderr in one form."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering()],
+        )
+    )
+    handler.addFilter(_OneLine())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def _rendering() -> list[structlog.typing.Processor]:
+    if sys.stderr.isatty():
+        return [structlog.dev.ConsoleRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

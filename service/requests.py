@@ -1,0 +1,143 @@
+"""What a request says beside its path: body, key, condition, position, ids. Each is read here, and checked."""
+
+import asyncio
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from multidict import MultiMapping
+
+from events.note import INTEGER_MAX
+from events.record import META_BYTES_MAX, command_hash, request_hash
+from service.bodies import fit
+from service.command_loop import Intent
+from service.commands import Condition
+from service.errors import Flaw, Invalid, NoSuchNote, UnsupportedMediaType
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+BODY_BYTES_MAX = 1024 * 1024
+# A body of 1 MiB on a slow line takes a few seconds; longer than this it only holds a connection.
+BODY_TIMEOUT_S = 10.0
+KEY_CHARACTERS_MAX = 255
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_ENTITY_TAG = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
+_DIGITS = re.compile(r"[0-9]{1,19}")
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body. Raises 413 when it is too large, 408 when it takes too long."""
+    if request.content.is_eof():
+        return await request.read()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+
+
+def require_media_type(request: web.Request, *taken: str) -> None:
+    """Raises ``UnsupportedMediaType`` when the body is said to be something else. No Content-Type means JSON."""
+    if "Content-Type" in request.headers and request.content_type not in taken:
+        raise UnsupportedMediaType(request.content_type, " or ".join(taken))
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding {encoding}", "a body without Content-Encoding")
+
+
+def subject(request: web.Request) -> str:
+    """Who asks: the subject of the token, or ``anonymous``."""
+    return str(request.get("subject", "anonymous"))
+
+
+def intent(request: web.Request, body: bytes) -> Intent:
+    """Who asks for what, under which key and condition. Raises ``Invalid`` for a key that is no key."""
+    actor = subject(request)
+    headers = request.headers
+    if_match = ", ".join(headers.getall("If-Match", ()))
+    key = _key(headers)
+    return Intent(
+        actor,
+        command_hash(actor, key) if key is not None else None,
+        request_hash(request.method, request.rel_url.raw_path, if_match, body) if key is not None else None,
+        meta(request),
+        condition(if_match) if if_match else None,
+    )
+
+
+def _key(headers: MultiMapping[str]) -> str | None:
+    keys = headers.getall("Idempotency-Key", ())
+    if not keys:
+        return None
+    if len(keys) > 1 or len(keys[0]) > KEY_CHARACTERS_MAX or not _VISIBLE.fullmatch(keys[0]):
+        raise Invalid([Flaw("Idempotency-Key", f"expected 1 to {KEY_CHARACTERS_MAX} visible ASCII characters, once")])
+    return str(keys[0])
+
+
+def condition(if_match: str) -> Condition:
+    """What If-Match says (RFC 9110 §13.1.1). Weak tags and what is no tag match nothing, so the change is refused."""
+    versions = set()
+    for weak, tag, star in _ENTITY_TAG.findall(if_match):
+        if star:
+            return Condition(None)
+        if not weak and _DIGITS.fullmatch(tag):
+            versions.add(int(tag))
+    return Condition(frozenset(versions))
+
+
+def matches(if_none_match: str | None, tag: str) -> bool:
+    """Whether If-None-Match names the entity tag, compared weakly (RFC 9110 §13.1.2)."""
+    if if_none_match is None:
+        return False
+    wanted = tag.removeprefix("W/").strip('"')
+    return any(star or given == wanted for _, given, star in _ENTITY_TAG.findall(if_none_match))
+
+
+def meta(request: web.Request) -> str:
+    """What is kept of the request beside the event: its id, and where it stands in a distributed trace."""
+    known = {"request_id": request.get("request_id"), "traceparent": request.headers.get("traceparent")}
+    text = msgspec.json.encode({name: value for name, value in known.items() if value}).decode(errors="replace")
+    return text if len(text) <= META_BYTES_MAX else "{}"
+
+
+def note_id(request: web.Request) -> int:
+    """The id in the path. Raises ``NoSuchNote`` for one that no note can have."""
+    text = request.match_info["id"]
+    number = int(text) if _DIGITS.fullmatch(text) else 0
+    if not 0 < number <= INTEGER_MAX:
+        raise NoSuchNote(None)
+    return number
+
+
+def min_position(request: web.Request) -> int:
+    """The position that a read must show, from Notelog-Min-Position; 0 without one."""
+    text = request.headers.get("Notelog-Min-Position")
+    if text is None:
+        return 0
+    if not _DIGITS.fullmatch(text) or int(text) > INTEGER_MAX:
+        raise Invalid([Flaw("Notelog-Min-Position", f"expected a position, got {text[:40]!r}")])
+    return int(text)
+
+
+def query(request: web.Request, type_: type[T]) -> T:
+    """The query parameters as a ``type_``. Raises ``Invalid`` with every one that is unknown, bad or there twice."""
+    given = request.query
+    fields: dict[str, Any] = dict(given)
+    if len(given) > len(fields):
+        twice = sorted({name for name in given if len(given.getall(name)) > 1})
+        raise Invalid([Flaw(f"?{name}", "is there more than once") for name in twice])
+    return fit(fields, type_, strict=False, prefix="?")
+
+
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For routes that take no query parameters."""
+
+
+def require_no_query(request: web.Request) -> None:
+    """Raises ``Invalid`` when there are query parameters where none are taken."""
+    if request.query_string:
+        query(request, NoQuery)

@@ -1,0 +1,57 @@
+"""Serve the application until a signal comes; then stop in order."""
+
+import asyncio
+import signal
+
+import structlog
+from aiohttp import web
+
+from service.app import service
+from service.settings import Settings, WrongSetting
+
+# Also the time-out for a request's headers; aiohttp's own default is an hour.
+KEEP_ALIVE_S = 15.0
+# Requests under way may end; with closing sockets before and flushing after, the whole stop stays under 10 s.
+SHUTDOWN_S = 5.0
+BACKLOG = 1024
+
+logger = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT, then finish what is under way and return.
+
+    Raises ``FolderError`` and ``WrongSetting`` before anything is served.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_, stopping.set)
+    async with service(settings) as app:
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=SHUTDOWN_S,
+            auto_decompress=False,
+        )
+        await runner.setup()
+        try:
+            await _listen(runner, settings)
+            await stopping.wait()
+            logger.info("stopping")
+        finally:
+            await runner.cleanup()
+    logger.info("stopped")
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
+    try:
+        await site.start()
+    except OSError as error:
+        raise WrongSetting(f"--host {settings.host} --port {settings.port}: {error.strerror or error}") from None
+    port = runner.addresses[0][1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    logger.info("listening", url=f"http://{host}:{port}")
