@@ -1,0 +1,44 @@
+# Every target does its own set-up: on a fresh machine it makes .venv and installs what the lock names.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check faults bench clean
+
+run: .venv/run.stamp          ## the whole service on http://127.0.0.1:8080
+	@exec $(BIN)/notelog serve
+
+test: .venv/dev.stamp         ## all tests, at most ten minutes on two cores
+	$(BIN)/python -m pytest
+
+check: .venv/dev.stamp        ## style, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+faults: .venv/dev.stamp       ## the long form of the fault tests
+	NOTELOG_FAULTS=long $(BIN)/python -m pytest -m faults
+
+bench: .venv/bench.stamp      ## all measurements, into docs/BENCHMARKS.md
+	$(BIN)/python -m bench all
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "notelog needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/run.stamp: .venv/python.stamp pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/python.stamp pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,check]'
+	@touch $@ .venv/run.stamp
+
+.venv/bench.stamp: .venv/python.stamp pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,check,bench]'
+	@touch $@ .venv/run.stamp .venv/dev.stamp
