@@ -24,7 +24,8 @@ from service.health import HealthApi
 from service.hub import Hub
 from service.middleware import outermost
 from service.rest import NotesApi
-from service.routes import add_routes
+from service.route import add_routes
+from service.routes import routes
 from service.settings import Settings
 from service.websocket import WebSocketApi
 
@@ -71,7 +72,7 @@ async def _assemble(settings: Settings, stack: AsyncExitStack, log: EventLog, ta
     websocket = WebSocketApi(log, hub)
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     app = web.Application(middlewares=[outermost(log, freshness)], client_max_size=requests.BODY_BYTES_MAX)
-    add_routes(app.router, NotesApi(log, queries, freshness, loop), websocket, HealthApi(log, [runner]))
+    add_routes(app.router, routes(NotesApi(log, queries, freshness, loop), websocket, HealthApi(log, [runner])))
     app.on_shutdown.append(lambda _: websocket.close())
     return app
 

@@ -1,30 +1,104 @@
-"""The whole API on one screen."""
+"""The whole API on one screen.
+
+To add a route, add a ``Route`` to the table: it is then served and described. Its ``answers`` and ``problems`` must say
+all that it answers, ``query`` and ``headers`` all that it reads; a test compares both with what is really answered.
+A header that is new here is explained in ``openapi.HEADERS``, a path parameter in ``openapi.PATH_PARAMETERS``.
+"""
 
 from aiohttp import web
 
+from events.note import Note
 from service import problems
+from service.answers import Alive, NoteList, Readiness
+from service.bodies import NoteBody, NotePatch
 from service.health import HealthApi
-from service.rest import NotesApi
+from service.requests import JSON, MERGE_PATCH, NoQuery
+from service.rest import ListQuery, NotesApi
+from service.route import LOG_HEADERS, Answer, Route
 from service.websocket import WebSocketApi
 
+TEXT = "text/plain"
 
-def add_routes(router: web.UrlDispatcher, notes: NotesApi, websocket: WebSocketApi, health: HealthApi) -> None:
-    """Every path that is served, and who serves it."""
-    router.add_routes(
-        [
-            web.get("/notes", notes.list),
-            web.post("/notes", notes.create),
-            web.get("/notes/{id}", notes.read),
-            web.put("/notes/{id}", notes.replace),
-            web.patch("/notes/{id}", notes.patch),
-            web.delete("/notes/{id}", notes.delete),
-            web.post("/notes/{id}/restore", notes.restore),
-            web.get("/ws", websocket.connect, allow_head=False),
-            web.get("/healthz", health.alive),
-            web.get("/readyz", health.ready),
-            web.get("/problems/{slug}", explain_problem),
-        ]
-    )
+READ_HEADERS = ("If-None-Match", "Notelog-Min-Position")
+READ_PROBLEMS = (problems.INVALID, problems.BEHIND, problems.STOPPED)
+CHANGE_HEADERS = ("If-Match", "Idempotency-Key")
+CHANGE_PROBLEMS = (
+    problems.TIMEOUT,
+    problems.TOO_LARGE,
+    problems.INVALID,
+    problems.KEY_REUSED,
+    problems.BUSY,
+    problems.READ_ONLY,
+    problems.OUTCOME_UNKNOWN,
+    problems.BEHIND,
+    problems.STOPPED,
+)
+BODY_PROBLEMS = (problems.NOT_JSON, problems.UNSUPPORTED_MEDIA_TYPE)
+NOTE_PROBLEMS = (
+    problems.NOT_FOUND,
+    problems.CONFLICT,
+    problems.PRECONDITION_FAILED,
+    problems.PRECONDITION_REQUIRED,
+)
+
+SAME = Answer("Nothing has changed since the version that If-None-Match names.", headers=(*LOG_HEADERS, "ETag"))
+ONE_NOTE = Answer("The note.", {JSON: Note}, (*LOG_HEADERS, "ETag"))
+CHANGED = Answer("The note as it is now.", {JSON: Note}, (*LOG_HEADERS, "ETag", "Idempotency-Replayed"))
+CREATED = Answer("The new note.", CHANGED.content, (*CHANGED.headers, "Location"))
+DELETED = Answer("The note is deleted.", headers=(*LOG_HEADERS, "Idempotency-Replayed"))
+NOTES = Answer("A page of notes.", {JSON: NoteList}, (*LOG_HEADERS, "Link"))
+
+
+def routes(notes: NotesApi, websocket: WebSocketApi, health: HealthApi) -> list[Route]:
+    """Every path that is served, who serves it, and what is to be said of it."""
+    return [
+        Route(
+            "GET", "/notes", notes.list, "List notes", "notes:read",
+            {200: NOTES}, READ_PROBLEMS, query=ListQuery, headers=("Notelog-Min-Position",),
+        ),
+        Route(
+            "POST", "/notes", notes.create, "Create a note", "notes:write",
+            {201: CREATED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS, body=NoteBody,
+        ),
+        Route(
+            "GET", "/notes/{id}", notes.read, "Read a note", "notes:read",
+            {200: ONE_NOTE, 304: SAME}, (*READ_PROBLEMS, problems.NOT_FOUND), query=NoQuery, headers=READ_HEADERS,
+        ),
+        Route(
+            "PUT", "/notes/{id}", notes.replace, "Replace a note", "notes:write",
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            body=NoteBody,
+        ),
+        Route(
+            "PATCH", "/notes/{id}", notes.patch, "Change some fields of a note", "notes:write",
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            body=NotePatch, body_media_types=(JSON, MERGE_PATCH),
+        ),
+        Route(
+            "DELETE", "/notes/{id}", notes.delete, "Delete a note", "notes:write",
+            {204: DELETED}, (*CHANGE_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+        ),
+        Route(
+            "POST", "/notes/{id}/restore", notes.restore, "Bring a deleted note back", "notes:write",
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+        ),
+        Route(
+            "GET", "/ws", websocket.connect, "Follow the changes on a websocket (see asyncapi.json)", None,
+            {101: Answer("The websocket is open.", headers=())}, (problems.UPGRADE_REQUIRED,),
+        ),
+        Route(
+            "GET", "/healthz", health.alive, "Whether the process lives", None,
+            {200: Answer("It does.", {JSON: Alive}, ())},
+        ),
+        Route(
+            "GET", "/readyz", health.ready, "Whether the service can be relied on", None,
+            {200: Answer("It can.", {JSON: Readiness}, ()), 503: Answer("It cannot: see why.", {JSON: Readiness}, ())},
+        ),
+        Route(
+            "GET", "/problems/{slug}", explain_problem, "Explain a kind of problem", None,
+            {200: Answer("What it means and what to do.", {TEXT: str}, ())}, (problems.NOT_FOUND,),
+        ),
+    ]  # fmt: skip
 
 
 async def explain_problem(request: web.Request) -> web.Response:
