@@ -86,6 +86,14 @@ class Load:
         goal = self.ok + more
         await until(lambda: self.ok >= goal, within_s, f"{more} more answers")
 
+    async def refused(self, more: int, within_s: float = 30.0) -> None:
+        """Wait until this many more requests were answered 503, for certain. Raises NotInTime.
+
+        On a full disk the room inside the files may last a while.
+        """
+        goal = self._count_503() + more
+        await until(lambda: self._count_503() >= goal, within_s, f"{more} more writes are refused")
+
     def of(self, verdict: Verdict) -> list[Request]:
         """The requests of which this is known."""
         return [request for request in self.requests if request.verdict is verdict]
@@ -106,6 +114,9 @@ class Load:
             for request in chosen:
                 await self._send(request)
         return [why for request in chosen for why in _unlike(request, request.first_ok, request.answers[-1])]
+
+    def _count_503(self) -> int:
+        return sum(request.answers[-1].status == 503 for request in self.of(Verdict.REFUSED))
 
     async def _work(self, number: int) -> None:
         dice = random.Random(f"{self._seed} client {number}")

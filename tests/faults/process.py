@@ -113,6 +113,12 @@ class Server:
         code, self._process = self._process.returncode, None
         return code
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None, "nothing runs"
+        return self._process.pid
+
     def send_signal(self, number: int) -> None:
         """Send any other signal (SIGSTOP, SIGCONT)."""
         assert self._process is not None, "nothing runs"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from .conftest import LONG
+from .follower import EventsFollower
 from .load import Load
 from .process import Server, ServerEnded, until
 from .promises import assert_promises_kept
-from .strace import FailedFsync, skip_without_strace
+from .strace import FailedFsync, broken_disk, skip_without_strace
 
 pytestmark = pytest.mark.faults
 
@@ -21,6 +22,8 @@ STRUCK_WITHIN_S = 30.0
 DECIDED_WITHIN_S = 15.0
 NOT_READY_FOR_S = 3.0  # shorter is no statement: the log may be opening its file again
 ANSWERS_AFTER = 30
+ROUNDS = 5 if LONG else 1
+REFUSALS = 20
 
 
 @pytest.fixture(autouse=True)
@@ -36,33 +39,59 @@ def files_of(server: Server, name: str) -> list[Path]:
 @pytest.mark.parametrize("nth", NTHS)
 async def test_a_failed_fsync_of_the_log_loses_nothing_answered(server: Server, seed: int, nth: int) -> None:
     """After one failed fsync the log goes on, or says honestly that it does not; a start without the fault is good."""
-    fault = FailedFsync(nth, files_of(server, "events.db"), server.data.with_name("strace"))
-    load = Load(server, seed, clients=4)
-    print(f"fsync {nth} of the log:", await under_fault(server, load, fault))
-    await server.kill()
-    await server.start()
-    await assert_promises_kept(server, load)
-
-
-async def test_a_log_whose_disk_stays_broken_says_so(server: Server, seed: int) -> None:
-    """When every fsync fails from some point on, /readyz or the end of the process says so; nothing is lost."""
-    fault = FailedFsync(12, files_of(server, "events.db"), server.data.with_name("strace"), for_ever=True)
-    load = Load(server, seed, clients=4)
-    assert await under_fault(server, load, fault) != "goes on"
-    await server.kill()
-    await server.start()
-    await assert_promises_kept(server, load)
+    await broken_once(server, seed, FailedFsync(nth, files_of(server, "events.db"), server.data.with_name("strace")))
 
 
 @pytest.mark.parametrize("nth", NOTES_NTHS)
 async def test_a_failed_fsync_of_the_notes_passes(server: Server, seed: int, nth: int) -> None:
     """A projection whose commit failed tries again or is rebuilt: the log stays whole, the notes end as its fold."""
-    fault = FailedFsync(nth, files_of(server, "notes.db"), server.data.with_name("strace"))
-    load = Load(server, seed, clients=4)
-    print(f"fsync {nth} of the notes:", await under_fault(server, load, fault))
-    await server.kill()
+    await broken_once(server, seed, FailedFsync(nth, files_of(server, "notes.db"), server.data.with_name("strace")))
+
+
+async def test_a_broken_disk_takes_no_write_until_it_is_well(server: Server, seed: int) -> None:
+    """While no fsync succeeds nothing is answered ok and /readyz says so; afterwards writes go on by themselves."""
     await server.start()
-    await assert_promises_kept(server, load)
+    async with EventsFollower(server) as follower:
+        async with Load(server, seed, clients=4) as load:
+            for _ in range(ROUNDS):
+                await load.answered(ANSWERS_AFTER)
+                async with broken_disk(server, files_of(server, "events.db")):
+                    await broken_for_a_while(server, load)
+                await load.answered(ANSWERS_AFTER, DECIDED_WITHIN_S)
+        await assert_promises_kept(server, load, follower)
+
+
+async def test_killed_on_a_broken_disk_the_log_keeps_its_answers(server: Server, seed: int) -> None:
+    """SIGKILL while no fsync succeeds: what had been answered before is there, what is unknown is told by a repeat."""
+    await server.start()
+    async with EventsFollower(server) as follower:
+        async with Load(server, seed, clients=4) as load:
+            for _ in range(ROUNDS):
+                await load.answered(ANSWERS_AFTER)
+                async with broken_disk(server, files_of(server, "events.db")):
+                    await broken_for_a_while(server, load)
+                    await server.kill()
+                await server.start()
+            await load.answered(1)
+        await assert_promises_kept(server, load, follower)
+
+
+async def broken_once(server: Server, seed: int, fault: FailedFsync) -> None:
+    """Load the service through the fault, kill it, start it without, and see what was kept."""
+    load = Load(server, seed, clients=4)
+    async with EventsFollower(server) as follower:
+        print(f"{fault.files[0].name}, fsync {fault.nth}:", await under_fault(server, load, fault))
+        await server.kill()
+        await server.start()
+        await assert_promises_kept(server, load, follower)
+
+
+async def broken_for_a_while(server: Server, load: Load) -> None:
+    """Wait until the service says that it takes no writes, and see that it takes none."""
+    await until(lambda: not_ready(server), DECIDED_WITHIN_S, "/readyz says that the log takes no writes")
+    ok = load.ok
+    await load.refused(REFUSALS)
+    assert load.ok == ok, f"{load.ok - ok} writes were answered while no fsync succeeded"
 
 
 async def under_fault(server: Server, load: Load, fault: FailedFsync) -> str:
@@ -95,3 +124,8 @@ async def outcome(server: Server, load: Load) -> str:
 
     await until(is_decided, DECIDED_WITHIN_S, "the log goes on, or says that it does not")
     return said
+
+
+async def not_ready(server: Server) -> bool:
+    """Whether /readyz says 503."""
+    return not await server.is_ready()

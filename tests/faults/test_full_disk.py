@@ -12,7 +12,7 @@ from .conftest import LONG
 from .disk import fill, make_room, small_disk
 from .follower import EventsFollower
 from .load import Load
-from .process import Server, until
+from .process import Server
 from .promises import assert_none, assert_promises_kept
 
 pytestmark = pytest.mark.faults
@@ -44,23 +44,12 @@ async def test_a_full_disk_refuses_writes_and_keeps_reads(on_small_disk: Server,
             for _ in range(ROUNDS):
                 await load.answered(50)
                 fill(disk)
-                await refused(load, REFUSALS)
+                await load.refused(REFUSALS)
                 failed += await failed_reads(server, load)
                 make_room(disk)
                 await load.answered(50, WRITES_AGAIN_WITHIN_S)
         await assert_promises_kept(server, load, follower)
     assert_none(failed)
-
-
-async def refused(load: Load, more: int) -> None:
-    """Wait until writes were answered with a plain 503. The room inside the files may last a while."""
-    goal = count_503(load) + more
-    await until(lambda: count_503(load) >= goal, 30, f"{more} writes are refused for want of space")
-
-
-def count_503(load: Load) -> int:
-    """How many requests were refused so far."""
-    return sum(request.answers[-1].status == 503 for request in load.of(Verdict.REFUSED))
 
 
 async def failed_reads(server: Server, load: Load) -> list[str]:
