@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
@@ -27,6 +29,19 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, stopping.set)
+    async with serving(settings) as url:
+        logger.info("listening", url=url)
+        await stopping.wait()
+        logger.info("stopping")
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[str]:
+    """The service on its socket, at the URL that this yields; at the end it finishes what is under way, and closes.
+
+    Raises ``FolderError`` and ``WrongSetting`` before anything is served.
+    """
     async with service(settings) as app:
         runner = web.AppRunner(
             app,
@@ -38,15 +53,12 @@ async def serve(settings: Settings) -> None:
         )
         await runner.setup()
         try:
-            await _listen(runner, settings)
-            await stopping.wait()
-            logger.info("stopping")
+            yield await _listen(runner, settings)
         finally:
             await runner.cleanup()
-    logger.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
     try:
         await site.start()
@@ -54,4 +66,4 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         raise WrongSetting(f"--host {settings.host} --port {settings.port}: {error.strerror or error}") from None
     port = runner.addresses[0][1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    logger.info("listening", url=f"http://{host}:{port}")
+    return f"http://{host}:{port}"
