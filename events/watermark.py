@@ -18,6 +18,7 @@ class Watermark:
         self._cancelled = 0  # of the waiters
         self._order = count()
         self._fault: Exception | None = None
+        self._wanted = asyncio.Event()
 
     def raise_to(self, value: int) -> None:
         """Rise, and wake everybody who waits for this value or a lower one. A lower value changes nothing."""
@@ -50,6 +51,7 @@ class Watermark:
             # Without the traces of those who got it before, which would gather and hold their frames.
             raise self._fault.with_traceback(None)
         waiter = asyncio.get_running_loop().create_future()
+        self._wanted.set()
         heapq.heappush(self._waiters, (value, next(self._order), waiter))
         try:
             await waiter
@@ -57,6 +59,12 @@ class Watermark:
             if waiter.cancelled():
                 self._forget_one()
             raise
+
+    async def wanted(self) -> None:
+        """Return when somebody waits for more than there is. For whoever raises it and would rather do so in bulk."""
+        self._wanted.clear()
+        if not self._waiters:
+            await self._wanted.wait()
 
     def _forget_one(self) -> None:
         """Drop cancelled waiters when they are the half, so that they do not gather while nothing rises."""

@@ -39,6 +39,8 @@ SCHEMA = (
 )
 INDEXES = (
     "CREATE UNIQUE INDEX IF NOT EXISTS notes_by_position ON notes (position)",
+    "CREATE INDEX IF NOT EXISTS notes_by_priority ON notes (priority)",
+    "CREATE INDEX IF NOT EXISTS notes_by_title ON notes (title)",
     "CREATE UNIQUE INDEX IF NOT EXISTS tombstones_by_position ON tombstones (position)",
 )
 UPSERT = """
@@ -52,6 +54,16 @@ UPSERT = """
 
 encoder = msgspec.json.Encoder()
 decode_note = msgspec.json.Decoder(Note).decode
+
+
+class NoteRow(msgspec.Struct, frozen=True, gc=False):
+    """A note as the table has it; ``body`` is its JSON."""
+
+    id: int
+    position: int
+    version: int
+    deleted: bool
+    body: str
 
 
 class NoteChange(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +82,7 @@ class Notes(Projection[NoteChange]):
     """The tables ``notes`` and ``tombstones``."""
 
     name = "notes"
-    version = 1
+    version = 2
     tables = ("notes", "tombstones")
 
     def create(self, connection: sqlite3.Connection) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from typing import Generic, TypeVar
 
 from events.errors import EventError
-from events.log import EventLog
+from events.log import PAGE_EVENTS_MAX, EventLog
 from events.record import RecordedEvent, leaf_hash
 from events.subscription import follow
 from events.watermark import Watermark
@@ -43,6 +44,8 @@ class Runner(Generic[Change]):
     """Keeps one projection up with the log. ``checkpoint`` rises after each page is committed.
 
     ``announce`` is called in the event loop with what each page changed, before ``checkpoint`` rises.
+    ``linger_s``: how long events may gather before they are applied, unless somebody waits; 0: not at all.
+    ``page_events``: how many are applied in one transaction.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class Runner(Generic[Change]):
         projection: Projection[Change],
         tables: Tables,
         announce: Callable[[list[Change]], None] = lambda changes: None,
+        *,
+        linger_s: float = 0.0,
+        page_events: int = PAGE_EVENTS_MAX,
     ) -> None:
         self.name = projection.name
         self.checkpoint = Watermark()
@@ -60,6 +66,8 @@ class Runner(Generic[Change]):
         self._projection = projection
         self._writer = tables.writer
         self._announce = announce
+        self._linger_s = linger_s
+        self._page_events = page_events
         self._begun = asyncio.Event()
 
     @property
@@ -80,8 +88,9 @@ class Runner(Generic[Change]):
             await self._patiently(self._begin)
             self._begun.set()
             await self._catch_up()
-            async for page in follow(self._log, self.checkpoint.value):
+            async for page in follow(self._log, self.checkpoint.value, self._page_events):
                 await self._advance(page)
+                await self._linger()
         except (EventError, CheckpointMoved, sqlite3.Error) as error:
             self.stop(str(error))
         except Exception as error:
@@ -113,10 +122,17 @@ class Runner(Generic[Change]):
     async def _catch_up(self) -> None:
         """Apply everything up to the head of now, then make the indexes, then count as running."""
         self.state, head = State.CATCHING_UP, self._log.head
-        async for page in _until(self._log, self.checkpoint.value, head):
+        async for page in _until(self._log, self.checkpoint.value, head, self._page_events):
             await self._advance(page)
         await self._patiently(partial(self._writer.run, partial(_in_transaction, self._projection.index)))
         self.state = State.RUNNING
+
+    async def _linger(self) -> None:
+        """Let events gather, because a large page costs less for each; but not while somebody waits for them."""
+        if self._linger_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._linger_s):
+                    await self.checkpoint.wanted()
 
     async def _advance(self, page: list[RecordedEvent]) -> None:
         """Apply a page; when one of its events cannot be applied, all before it, and then give up."""
@@ -155,10 +171,10 @@ class Runner(Generic[Change]):
                 return
 
 
-async def _until(log: EventLog, after: int, head: int) -> AsyncIterator[list[RecordedEvent]]:
+async def _until(log: EventLog, after: int, head: int, limit: int) -> AsyncIterator[list[RecordedEvent]]:
     """The pages after a position, up to a head."""
     while after < head:
-        page = await log.read(after)
+        page = await log.read(after, limit)
         yield page
         after = page[-1].position
 

@@ -15,6 +15,7 @@ from events.sqlite_log import SqliteLog
 from projections.notes import NoteChange, Notes
 from projections.queries import Queries
 from projections.runner import Runner
+from projections.search import Search
 from projections.tables import Tables
 from service import requests
 from service.command_loop import CommandLoop
@@ -28,6 +29,11 @@ from service.route import add_routes
 from service.routes import routes
 from service.settings import Settings
 from service.websocket import WebSocketApi
+
+# The full text follows in pages of this size, this far apart, unless somebody searches: an index costs less in bulk,
+# and a page of it, at about 70 µs an event, must not keep the notes waiting for long.
+SEARCH_LINGER_S = 0.25
+SEARCH_PAGE_EVENTS = 250
 
 logger = structlog.get_logger(__name__)
 
@@ -60,19 +66,23 @@ async def _assemble(settings: Settings, stack: AsyncExitStack, log: EventLog, ta
         for feed in watchers:
             feed.watch(changes)
 
-    runner = Runner(log, Notes(), tables, announce)
-    await stack.enter_async_context(_in_background(runner.run()))
-    await runner.begun()
-    notes_feed = NotesFeed(queries, runner.checkpoint.value)
+    notes = Runner(log, Notes(), tables, announce)
+    search = Runner(log, Search(), tables, linger_s=SEARCH_LINGER_S, page_events=SEARCH_PAGE_EVENTS)
+    runners: list[Runner[Any]] = [notes, search]
+    for runner in runners:
+        await stack.enter_async_context(_in_background(runner.run()))
+    await notes.begun()
+    notes_feed = NotesFeed(queries, notes.checkpoint.value)
     watchers.append(notes_feed)
     hub = Hub(log, EventsFeed(log, log.head), notes_feed)
     await stack.enter_async_context(hub.running())
-    freshness = Freshness(log, runner.checkpoint)
+    freshness = Freshness(log, notes.checkpoint)
     loop = CommandLoop(log, queries, freshness, settings.require_if_match)
     websocket = WebSocketApi(log, hub)
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     app = web.Application(middlewares=[outermost(log, freshness)], client_max_size=requests.BODY_BYTES_MAX)
-    add_routes(app.router, routes(NotesApi(log, queries, freshness, loop), websocket, HealthApi(log, [runner])))
+    notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop)
+    add_routes(app.router, routes(notes_api, websocket, HealthApi(log, runners)))
     app.on_shutdown.append(lambda _: websocket.close())
     return app
 

@@ -7,24 +7,25 @@ from typing import Any
 
 import msgspec
 
+from projections.lists import Key
 from service.errors import Flaw, Invalid
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     belongs_to: str
-    key: list[str | int]
+    key: Key
 
 
 _decoder = msgspec.json.Decoder(_Cursor)
 
 
-def encode(epoch: str, query: dict[str, Any], key: list[str | int]) -> str:
+def encode(epoch: str, query: dict[str, Any], key: Key) -> str:
     """A cursor that goes on after ``key`` in this query."""
     cursor = msgspec.json.encode(_Cursor(_owner(epoch, query), key))
     return base64.urlsafe_b64encode(cursor).decode().rstrip("=")
 
 
-def decode(text: str, epoch: str, query: dict[str, Any]) -> list[str | int]:
+def decode(text: str, epoch: str, query: dict[str, Any]) -> Key:
     """The key in a cursor. Raises ``Invalid`` when it is none of ours, or belongs to another log or query."""
     try:
         cursor = _decoder.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))

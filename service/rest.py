@@ -1,14 +1,20 @@
 """Notes over HTTP: each handler reads the request, asks one thing of the inside, and answers."""
 
+import hashlib
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal, cast
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
 from events.log import EventLog
-from projections.queries import PAGE_NOTES_MAX, NotePage, NoteRow, Queries
+from events.note import Priority
+from projections.lists import Key, NoteList, Selection, SortField
+from projections.notes import NoteRow
+from projections.queries import PAGE_NOTES_MAX, Queries
+from projections.words import words
 from service import commands, cursors, requests
 from service.command_loop import CommandLoop, Outcome
 from service.commands import Change, DeleteNote, RestoreNote
@@ -18,20 +24,48 @@ from service.freshness import Freshness
 _encode = msgspec.json.Encoder().encode
 
 
+SortOrder = Literal[
+    "id", "-id", "priority", "-priority", "title", "-title", "created_at", "-created_at", "updated_at", "-updated_at"
+]
+
+
 class ListQuery(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The parameters of ``GET /notes``."""
 
     limit: Annotated[int, Meta(ge=1, le=PAGE_NOTES_MAX)] = 100
     cursor: str | None = None
+    sort: SortOrder = "id"
+    created_by: str | None = None
+    priority: Priority | None = None
+    priority_min: Priority | None = None
+    priority_max: Priority | None = None
+    q: Annotated[str, Meta(max_length=1000, description="all its words, the last one as a prefix")] | None = None
+    count: bool = False
+
+    @property
+    def selection(self) -> Selection:
+        """Which notes, in which order."""
+        return Selection(
+            cast(SortField, self.sort.removeprefix("-")),
+            self.sort.startswith("-"),
+            self.created_by,
+            self.priority,
+            self.priority_min,
+            self.priority_max,
+            self.q if self.q and words(self.q) else "",
+        )
 
 
 class NotesApi:
     """The handlers of ``/notes``."""
 
-    def __init__(self, log: EventLog, queries: Queries, freshness: Freshness, loop: CommandLoop) -> None:
+    def __init__(
+        self, log: EventLog, queries: Queries, freshness: Freshness, search_freshness: Freshness, loop: CommandLoop
+    ) -> None:
         self._epoch = log.epoch
         self._queries = queries
         self._freshness = freshness
+        self._search_freshness = search_freshness
         self._loop = loop
 
     async def create(self, request: web.Request) -> web.Response:
@@ -81,29 +115,42 @@ class NotesApi:
     async def list(self, request: web.Request) -> web.Response:
         """``GET /notes``: 200 with a page of notes."""
         query = requests.query(request, ListQuery)
-        after = self._after(query)
-        await self._freshness.reach_head(requests.min_position(request))
-        checkpoint = self._freshness.checkpoint
-        page = await self._queries.notes_by_id(after, query.limit)
-        return self._page(page, query, checkpoint)
+        selection = query.selection
+        after = None
+        if query.cursor is not None:
+            after = cursors.decode(query.cursor, self._epoch, msgspec.structs.asdict(selection))
+        shown = await self._shown(selection, requests.min_position(request))
+        page = await self._queries.list(selection, after, query.limit, query.count)
+        return self._page(request, page, query, shown)
 
-    def _after(self, query: ListQuery) -> int:
-        if query.cursor is None:
-            return 0
-        (after,) = cursors.decode(query.cursor, self._epoch, {})
-        return int(after)
+    async def _shown(self, selection: Selection, min_position: int) -> int:
+        """Wait until the tables are fresh enough for the selection; the position that they show."""
+        await self._freshness.reach_head(min_position)
+        if not selection.words:
+            return self._freshness.checkpoint
+        await self._search_freshness.reach_head(min_position)
+        return min(self._freshness.checkpoint, self._search_freshness.checkpoint)
 
-    def _page(self, page: NotePage, query: ListQuery, checkpoint: int) -> web.Response:
-        next_ = None
-        if page.more:
-            cursor = cursors.encode(self._epoch, {}, [page.notes[-1].id])
-            next_ = f"/notes?limit={query.limit}&cursor={cursor}"
-        body = b'{"notes":[%b],"next":%b}' % (",".join([row.body for row in page.notes]).encode(), _encode(next_))
-        headers = self._headers(max([checkpoint, *(row.position for row in page.notes)]))
-        headers["Content-Type"] = requests.JSON
+    def _page(self, request: web.Request, page: NoteList, query: ListQuery, shown: int) -> web.Response:
+        next_ = self._next(query, page.last)
+        parts = {"next": next_} if page.count is None else {"next": next_, "count": page.count}
+        body = b'{"notes":[%b],%b' % (",".join([row.body for row in page.notes]).encode(), _encode(parts)[1:])
+        headers = self._headers(shown)
+        headers["ETag"] = tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
         if next_:
             headers["Link"] = f'<{next_}>; rel="next"'
+        if requests.matches(request.headers.get("If-None-Match"), tag):
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = requests.JSON
         return web.Response(body=body, headers=headers)
+
+    def _next(self, query: ListQuery, last: Key | None) -> str | None:
+        """Path and query of the page after the key."""
+        if last is None:
+            return None
+        cursor = cursors.encode(self._epoch, msgspec.structs.asdict(query.selection), last)
+        parameters = msgspec.to_builtins(msgspec.structs.replace(query, cursor=cursor))
+        return f"/notes?{urlencode({name: _in_query(value) for name, value in parameters.items()})}"
 
     async def _change(self, request: web.Request, parse: Callable[[bytes], Change], *media_types: str) -> web.Response:
         return self._changed(200, await self._execute(request, parse, *media_types))
@@ -131,6 +178,10 @@ class NotesApi:
         if replayed:
             headers["Idempotency-Replayed"] = "true"
         return headers
+
+
+def _in_query(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _require_json(request: web.Request, *media_types: str) -> None:
