@@ -21,6 +21,11 @@ class DataFolder:
         self.ledger = path / "ledger.db"
         self._lock_file: int | None = None
 
+    def files(self) -> list[Path]:
+        """The databases and their write-ahead logs, whether they are there or not."""
+        databases = (self.events, self.notes, self.ledger)
+        return [file for database in databases for file in (database, database.with_name(f"{database.name}-wal"))]
+
     def lock(self) -> None:
         """Take the folder for this process, making it if it is not there. The kernel frees it when we die.
 

@@ -17,6 +17,7 @@ Each guarantee has a test of the same number in ``tests/contract/``, which runs 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import msgspec
 
@@ -39,6 +40,9 @@ class EventLog(ABC):
 
     epoch: str
     """The random id given to this log at its birth, 32 hexadecimal digits."""
+
+    on_commit: Callable[[int, float], None]
+    """Called after each commit of this process with its number of events and the seconds of its fsync."""
 
     @property
     @abstractmethod

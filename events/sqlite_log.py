@@ -10,6 +10,7 @@ end unknown, the task opens the file again, brings what it finds to disk, and go
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,7 @@ class SqliteLog(EventStore):
     async def _commit(self, database: Database, batch: list["_Pending"]) -> None:
         """Bring a batch to disk and answer it; an empty one only tries whether the log can be written."""
         try:
-            outcomes, records = await database.run(partial(_write, batch=batch, folder=self.path.parent))
+            written = await database.run(partial(_write, batch=batch, folder=self.path.parent))
         except LogUnavailable as refused:
             self._fault = refused.reason
             self._fail(batch, refused)
@@ -137,8 +138,9 @@ class SqliteLog(EventStore):
             self._fail(batch, unknown)
         else:
             self._fault = None
-            self._show(records)
-            for pending, outcome in zip(batch, outcomes, strict=True):
+            self._show(written.records)
+            self.on_commit(len(written.records), written.commit_s)
+            for pending, outcome in zip(batch, written.outcomes, strict=True):
                 pending.settle(outcome)
 
     def _fail(self, batch: list["_Pending"], error: LogError) -> None:
@@ -183,9 +185,15 @@ class _Pending(msgspec.Struct):
             self.answer.set_result(outcome)
 
 
-def _write(
-    connection: sqlite3.Connection, batch: list[_Pending], folder: Path
-) -> tuple[list[Appended | LogError], list[RecordedEvent]]:
+class _Written(msgspec.Struct, frozen=True):
+    """A transaction that is on disk: what became of each event of the batch, and how long the commit took."""
+
+    outcomes: list[Appended | LogError]
+    records: list[RecordedEvent]
+    commit_s: float
+
+
+def _write(connection: sqlite3.Connection, batch: list[_Pending], folder: Path) -> _Written:
     """One transaction, in the thread of the write connection. Raises ``LogUnavailable`` or ``OutcomeUnknown``."""
     require_room(folder, sum(pending.event.size_bytes for pending in batch))
     try:
@@ -200,6 +208,7 @@ def _write(
         # Whatever it was, it came before the commit: nothing has happened.
         _roll_back(connection)
         raise LogUnavailable(str(error)) from error
+    started = time.perf_counter()
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -207,7 +216,7 @@ def _write(
             _roll_back(connection)
             raise LogUnavailable(str(error)) from error
         raise OutcomeUnknown(str(error)) from error
-    return outcomes, writing.records
+    return _Written(outcomes, writing.records, time.perf_counter() - started)
 
 
 def _touch(connection: sqlite3.Connection) -> None:

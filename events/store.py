@@ -30,6 +30,7 @@ class EventStore(EventLog):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.epoch = ""
+        self.on_commit = lambda events, commit_s: None
         self._head = Watermark()
         self._tail = Tail()
         self._points: Reader

@@ -1,15 +1,16 @@
 """The shapes of answers that are put together from stored JSON and so have no other type: for the description."""
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from events.note import Note
 
 
 class NoteList(Struct, frozen=True):
-    """A page of notes. ``next``: path and query of the next page; null: this was the last."""
+    """A page of notes. ``next``: path and query of the next page; null: this was the last. ``count``: if asked for."""
 
     notes: list[Note]
     next: str | None
+    count: int | UnsetType = UNSET
 
 
 class Alive(Struct, frozen=True):

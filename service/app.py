@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from msgspec import Struct
 
 from events.folder import DataFolder
 from events.log import EventLog
@@ -23,6 +24,7 @@ from service.feeds import EventsFeed, NotesFeed
 from service.freshness import Freshness
 from service.health import HealthApi
 from service.hub import Hub
+from service.metrics import Metrics, MetricsApi
 from service.middleware import outermost
 from service.rest import NotesApi
 from service.route import add_routes
@@ -50,7 +52,16 @@ async def service(settings: Settings) -> AsyncIterator[web.Application]:
         tables = await Tables.open(folder.notes)
         stack.push_async_callback(tables.close)
         logger.info("opened", data=str(folder.path), epoch=log.epoch, head=log.head, sqlite=sqlite3.sqlite_version)
-        yield await _assemble(settings, stack, log, tables)
+        yield await _assemble(stack, _Opened(settings, folder, log, tables))
+
+
+class _Opened(Struct, frozen=True):
+    """What is open before the rest is built on it."""
+
+    settings: Settings
+    folder: DataFolder
+    log: EventLog
+    tables: Tables
 
 
 async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
@@ -58,7 +69,10 @@ async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
     return await SqliteLog.open(folder.events)
 
 
-async def _assemble(settings: Settings, stack: AsyncExitStack, log: EventLog, tables: Tables) -> web.Application:
+async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
+    settings, log, tables = opened.settings, opened.log, opened.tables
+    metrics = Metrics()
+    log.on_commit = metrics.committed
     queries = Queries(tables)
     watchers: list[NotesFeed] = []
 
@@ -74,15 +88,17 @@ async def _assemble(settings: Settings, stack: AsyncExitStack, log: EventLog, ta
     await notes.begun()
     notes_feed = NotesFeed(queries, notes.checkpoint.value)
     watchers.append(notes_feed)
-    hub = Hub(log, EventsFeed(log, log.head), notes_feed)
+    hub = Hub(log, EventsFeed(log, log.head), notes_feed, metrics)
     await stack.enter_async_context(hub.running())
     freshness = Freshness(log, notes.checkpoint)
     loop = CommandLoop(log, queries, freshness, settings.require_if_match)
-    websocket = WebSocketApi(log, hub)
+    websocket = WebSocketApi(log, hub, metrics)
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
-    app = web.Application(middlewares=[outermost(log, freshness)], client_max_size=requests.BODY_BYTES_MAX)
+    middleware = outermost(log, freshness, metrics, settings.access_log)
+    app = web.Application(middlewares=[middleware], client_max_size=requests.BODY_BYTES_MAX)
     notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop)
-    add_routes(app.router, routes(notes_api, websocket, HealthApi(log, runners)))
+    metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
+    add_routes(app.router, routes(notes_api, websocket, HealthApi(log, runners), metrics_api))
     app.on_shutdown.append(lambda _: websocket.close())
     return app
 

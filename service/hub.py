@@ -17,6 +17,7 @@ from events.errors import EventError, NotelogError
 from events.log import EventLog
 from events.subscription import follow
 from service.feeds import EventItem, EventsFeed, Feed, Frame, NotesFeed
+from service.metrics import Metrics
 
 # How many of those who are behind read at the same moment, so that ten thousand who resume leave room for writers.
 READERS_MAX = 4
@@ -68,8 +69,9 @@ class Subscription:
 class Group:
     """The subscriptions at the head of a feed with one filter."""
 
-    def __init__(self, feed: Feed[Any, Any], where: Any) -> None:
+    def __init__(self, feed: Feed[Any, Any], where: Any, metrics: Metrics) -> None:
         self.feed = feed
+        self._metrics = metrics
         self.where = where
         self.position = feed.head.value
         self.members: dict[Subscription, None] = {}
@@ -99,6 +101,9 @@ class Group:
         for member in left:
             member.position = self.position
             del self.members[member]
+        self._metrics.delivered_to(self.feed.name, len(self.members), len(frame.tail))
+        if left:
+            self._metrics.fell_behind.labels(self.feed.name).inc(len(left))
         self._said, self._said_at = frame.position, time.monotonic()
         return left
 
@@ -120,9 +125,10 @@ class Group:
 class Hub:
     """Delivers the feeds to the subscriptions."""
 
-    def __init__(self, log: EventLog, events: EventsFeed, notes: NotesFeed) -> None:
+    def __init__(self, log: EventLog, events: EventsFeed, notes: NotesFeed, metrics: Metrics) -> None:
         self.feeds: dict[str, Feed[Any, Any]] = {"events": events, "notes": notes}
         self._log = log
+        self._metrics = metrics
         self._groups: dict[tuple[str, Any], Group] = {}
         self._reading = asyncio.Semaphore(READERS_MAX)
 
@@ -212,7 +218,7 @@ class Hub:
         """Share the group's position from now on. No await: the two positions are the head's, and stay so."""
         group = self._groups.get(subscription.group)
         if group is None:
-            group = self._groups[subscription.group] = Group(subscription.feed, subscription.group[1])
+            group = self._groups[subscription.group] = Group(subscription.feed, subscription.group[1], self._metrics)
         for behind in group.deliver():
             self.join(behind)
         assert group.position == subscription.position, f"expected {group.position}, got {subscription.position}"

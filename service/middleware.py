@@ -1,4 +1,10 @@
-"""The one middleware: every error becomes a problem, every answer says which log it speaks of."""
+"""The one middleware: every request has an id, every error becomes a problem, every answer says which log it is of."""
+
+import itertools
+import re
+import secrets
+import time
+from collections.abc import Iterator
 
 import structlog
 from aiohttp import web
@@ -7,15 +13,19 @@ from aiohttp.typedefs import Handler, Middleware
 from events.log import EventLog
 from service import problems
 from service.freshness import Freshness
+from service.metrics import Metrics
+
+REQUEST_ID = "X-Request-Id"
+_GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 logger = structlog.get_logger(__name__)
 
 
-def outermost(log: EventLog, freshness: Freshness) -> Middleware:
+def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log: bool) -> Middleware:
     """The middleware around every handler."""
+    new_id = _request_ids()
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPException as error:
@@ -29,7 +39,31 @@ def outermost(log: EventLog, freshness: Freshness) -> Middleware:
             response.headers.setdefault("Notelog-Position", str(freshness.checkpoint))
         return response
 
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        request["request_id"] = request_id = _given_id(request) or next(new_id)
+        response = await answer(request, handler)
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id
+        seconds = time.perf_counter() - started
+        metrics.requested(request, response.status, seconds)
+        if access_log:
+            _log_access(request, response, seconds)
+        return response
+
     return middleware
+
+
+def _request_ids() -> Iterator[str]:
+    """Ids for requests that bring none: unique among processes by their beginning, within one by counting."""
+    start = secrets.token_hex(8)
+    return (f"{start}-{number:x}" for number in itertools.count(1))
+
+
+def _given_id(request: web.Request) -> str | None:
+    given = request.headers.get(REQUEST_ID)
+    return given if given is not None and _GOOD_ID.fullmatch(given) else None
 
 
 def _options(error: web.HTTPException) -> web.Response:
@@ -40,9 +74,23 @@ def _options(error: web.HTTPException) -> web.Response:
     return web.Response(status=204, headers={"Allow": response.headers["Allow"]})
 
 
+def _log_access(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    logger.info(
+        "request",
+        request_id=request["request_id"],
+        method=request.method,
+        route=resource.canonical if resource else None,
+        status=response.status,
+        ms=round(seconds * 1000, 3),
+        position=response.headers.get("Notelog-Position"),
+    )
+
+
 def _log_failure(request: web.Request, status: int, error: Exception) -> None:
     logger.error(
         "request failed",
+        request_id=request["request_id"],
         method=request.method,
         path=request.path,
         status=status,

@@ -12,6 +12,7 @@ from service import problems
 from service.answers import Alive, NoteList, Readiness
 from service.bodies import NoteBody, NotePatch
 from service.health import HealthApi
+from service.metrics import MetricsApi
 from service.requests import JSON, MERGE_PATCH, NoQuery
 from service.rest import ListQuery, NotesApi
 from service.route import LOG_HEADERS, Answer, Route
@@ -49,7 +50,9 @@ DELETED = Answer("The note is deleted.", headers=(*LOG_HEADERS, "Idempotency-Rep
 NOTES = Answer("A page of notes.", {JSON: NoteList}, (*LOG_HEADERS, "Link"))
 
 
-def routes(notes: NotesApi, websocket: WebSocketApi, health: HealthApi) -> list[Route]:
+def routes(
+    notes: NotesApi, websocket: WebSocketApi, health: HealthApi, metrics: MetricsApi
+) -> list[Route]:
     """Every path that is served, who serves it, and what is to be said of it."""
     return [
         Route(
@@ -93,6 +96,10 @@ def routes(notes: NotesApi, websocket: WebSocketApi, health: HealthApi) -> list[
         Route(
             "GET", "/readyz", health.ready, "Whether the service can be relied on", None,
             {200: Answer("It can.", {JSON: Readiness}, ()), 503: Answer("It cannot: see why.", {JSON: Readiness}, ())},
+        ),
+        Route(
+            "GET", "/metrics", metrics.show, "Numbers for Prometheus", "notes:read",
+            {200: Answer("The numbers of now.", {TEXT: str}, ())},
         ),
         Route(
             "GET", "/problems/{slug}", explain_problem, "Explain a kind of problem", None,

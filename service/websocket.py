@@ -20,6 +20,7 @@ from service.bodies import fit
 from service.errors import Invalid
 from service.hub import Hub, Subscription
 from service.messages import Error, Hello, Reset, Subscribe, Subscribed, Unsubscribe, Unsubscribed
+from service.metrics import Metrics
 
 PROTOCOL = "notelog.v1"
 SUBSCRIPTIONS_MAX = 16
@@ -47,10 +48,11 @@ logger = structlog.get_logger(__name__)
 class WebSocketApi:
     """The handler of ``/ws``, and all open connections."""
 
-    def __init__(self, log: EventLog, hub: Hub) -> None:
+    def __init__(self, log: EventLog, hub: Hub, metrics: Metrics) -> None:
         self._log = log
         self._hub = hub
-        self._connections: set[Connection] = set()
+        self._metrics = metrics
+        self.connections: set[Connection] = set()
         self._closing = False
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
@@ -67,15 +69,16 @@ class WebSocketApi:
             return upgrade_required()
         await response.prepare(request)
         connection = Connection(response, request, self._log, self._hub)
-        self._connections.add(connection)
+        self.connections.add(connection)
         try:
             if self._closing:
                 await connection.close(GOING_AWAY)
             else:
                 await connection.serve()
         finally:
-            self._connections.discard(connection)
+            self.connections.discard(connection)
             connection.leave_all()
+            self._metrics.closes.labels(response.close_code or 1006).inc()
         return response
 
     async def keep_alive(self) -> None:
@@ -83,13 +86,13 @@ class WebSocketApi:
         while True:
             await asyncio.sleep(1)
             now = time.monotonic()
-            for connection in list(self._connections):
+            for connection in list(self.connections):
                 connection.check(now)
 
     async def close(self) -> None:
         """Tell everybody that we go away, and take no more connections."""
         self._closing = True
-        await asyncio.gather(*(connection.close(GOING_AWAY) for connection in list(self._connections)))
+        await asyncio.gather(*(connection.close(GOING_AWAY) for connection in list(self.connections)))
 
 
 class Connection:
