@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from events.errors import CommandReused, LogBusy, LogUnavailable, OutcomeUnknown
+from events.note import Note
 from projections.projection import ProjectionStopped
 from service.errors import (
     ConditionFailed,
     ConditionMissing,
+    Flaw,
     Invalid,
     LineFull,
     LostRaces,
@@ -36,6 +38,21 @@ class Problem(Struct, frozen=True):
     status: int
     title: str
     explanation: str
+
+
+class ProblemBody(Struct, frozen=True):
+    """What went wrong (RFC 9457). ``type``: the page that explains it. ``errors``: all that does not fit (422).
+
+    ``note``: the note as it is now (412). ``deleted_at``: there was such a note, and it was deleted then (404).
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Flaw] | UnsetType = UNSET
+    note: Note | UnsetType = UNSET
+    deleted_at: str | UnsetType = UNSET
 
 
 def _problem(slug: str, status: int, title: str, explanation: str) -> Problem:
@@ -179,13 +196,8 @@ OF_STATUS = {
 
 def answer(problem: Problem, detail: str | None = None, **members: Any) -> web.Response:
     """A problem as a response. 503 and 429 say when to come back."""
-    body = {
-        "type": f"/problems/{problem.slug}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail or problem.explanation,
-        **members,
-    }
+    explained = detail or problem.explanation
+    body = ProblemBody(f"/problems/{problem.slug}", problem.title, problem.status, explained, **members)
     headers = {"Content-Type": MEDIA_TYPE}
     if problem.status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
