@@ -60,15 +60,25 @@ def decode_body(body: bytes, type_: type[T]) -> tuple[T, str | None]:
     Raises ``NotJson``, or ``Invalid`` with everything that is wrong.
     """
     try:
-        decoded = _decoder(type_).decode(body)
-        given = getattr(decoded, "created_at", UNSET)
-        return decoded, None if given is UNSET else normalised(given)
+        return _with_time(_decoder(type_).decode(body))
     except msgspec.ValidationError:
-        raise Invalid(_flaws(_json(body), type_)) from None
+        return _decode_patiently(_json(body), type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(error) from None
     except ValueError:
         raise Invalid(_flaws(_json(body), type_)) from None
+
+
+def _decode_patiently(value: Any, type_: type[T]) -> tuple[T, str | None]:
+    """A body that the decoder stopped at, field by field. It fits when a key was there twice and the last is good."""
+    if flaws := _flaws(value, type_):
+        raise Invalid(flaws)
+    return _with_time(fit(value, type_, strict=True, prefix="#/"))
+
+
+def _with_time(decoded: T) -> tuple[T, str | None]:
+    given = getattr(decoded, "created_at", UNSET)
+    return decoded, None if given is UNSET else normalised(given)
 
 
 def fit(fields: dict[str, Any], type_: type[T], strict: bool, prefix: str) -> T:
