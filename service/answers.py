@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Struct, UnsetType
 
-from events.note import Note
+from events.note import Note, NoteCreated, NoteDeleted, NoteEdited, NoteRestored
 
 
 class NoteList(Struct, frozen=True):
@@ -43,3 +43,40 @@ class Readiness(Struct, frozen=True):
     head: int
     log: LogState
     projections: dict[str, ProjectionState]
+
+
+class EventFields(Struct, frozen=True, tag_field="type"):
+    """What every event has. ``at``: when it was recorded, six digits. ``actor``: who asked for it."""
+
+    position: int
+    note_id: int
+    version: int
+    at: str
+    actor: str
+
+
+class NoteCreatedEvent(EventFields, frozen=True, tag="NoteCreated"):
+    """A note came to be."""
+
+    data: NoteCreated
+
+
+class NoteEditedEvent(EventFields, frozen=True, tag="NoteEdited"):
+    """Some fields of a note changed: those in ``data``."""
+
+    data: NoteEdited
+
+
+class NoteDeletedEvent(EventFields, frozen=True, tag="NoteDeleted"):
+    """A note was deleted."""
+
+    data: NoteDeleted
+
+
+class NoteRestoredEvent(EventFields, frozen=True, tag="NoteRestored"):
+    """A deleted note came back, with the fields in ``data`` changed."""
+
+    data: NoteRestored
+
+
+Event = NoteCreatedEvent | NoteEditedEvent | NoteDeletedEvent | NoteRestoredEvent
