@@ -7,6 +7,16 @@ from msgspec import Meta, Struct
 
 from events.note import INTEGER_MAX
 
+ErrorCode = Literal[
+    "bad_request",
+    "id_in_use",
+    "too_many_subscriptions",
+    "unknown_subscription",
+    "forbidden",
+    "rate_limited",
+    "not_yet",
+]
+ResetReason = Literal["epoch", "beyond_head"]
 SubscriptionId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -56,7 +66,7 @@ class Reset(Struct, frozen=True, tag="reset"):
     """``after`` means nothing in this log: start again from 0. The subscription is over."""
 
     id: str
-    reason: str
+    reason: ResetReason
     epoch: str
     head: int
 
@@ -71,7 +81,7 @@ class Error(Struct, frozen=True, tag="error"):
     """A frame of the client was refused; what stood before still stands."""
 
     id: str | None
-    code: str
+    code: ErrorCode
     message: str
 
 

@@ -17,9 +17,19 @@ from aiohttp import WSMsgType, web
 from events.log import EventLog
 from service import messages, problems
 from service.bodies import fit
+from service.close_codes import BAD_FRAME, GOING_AWAY, INTERNAL_ERROR, TOO_SLOW, CloseCode
 from service.errors import Invalid
 from service.hub import Hub, Subscription
-from service.messages import Error, Hello, Reset, Subscribe, Subscribed, Unsubscribe, Unsubscribed
+from service.messages import (
+    Error,
+    Hello,
+    Reset,
+    ResetReason,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
 from service.metrics import Metrics
 
 PROTOCOL = "notelog.v1"
@@ -39,8 +49,6 @@ CLOSE_TIMEOUT_S = 2.0
 # Inbound frames: so many at once, then so many a second.
 FRAMES_BURST = 100
 FRAMES_PER_S = 50
-
-GOING_AWAY, INTERNAL_ERROR, BAD_FRAME, TOO_SLOW = 1001, 1011, 4400, 4008
 
 logger = structlog.get_logger(__name__)
 
@@ -171,10 +179,10 @@ class Connection:
             if not self._response.closed:
                 self._write_now(self._response.ping())
 
-    async def close(self, code: int, reason: str = "") -> None:
+    async def close(self, code: CloseCode, reason: str = "") -> None:
         """Close in order: a close frame, then a moment for the client's own."""
         try:
-            await self._response.close(code=code, message=reason.encode())
+            await self._response.close(code=code.code, message=reason.encode())
         except (ConnectionError, RuntimeError):
             self._abort()
 
@@ -240,7 +248,7 @@ class Connection:
         self._subscriptions[wanted.id] = subscription
         self._hub.join(subscription)
 
-    def _not_of_this_log(self, wanted: Subscribe) -> str | None:
+    def _not_of_this_log(self, wanted: Subscribe) -> ResetReason | None:
         if wanted.epoch is not None and wanted.epoch != self._log.epoch:
             return "epoch"
         if wanted.after is not None and wanted.after > self._log.head and self._log.complete:
@@ -291,10 +299,10 @@ class Connection:
     def _waiting_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def _cut_off(self, code: int, reason: str) -> None:
+    def _cut_off(self, code: CloseCode, reason: str) -> None:
         """Close at once: the close frame is written, and what the socket does not take is thrown away."""
-        logger.info("websocket cut off", code=code, reason=reason)
-        self._write_now(self._response.send_frame(code.to_bytes(2, "big") + reason.encode(), WSMsgType.CLOSE))
+        logger.info("websocket cut off", code=code.code, reason=reason)
+        self._write_now(self._response.send_frame(code.code.to_bytes(2, "big") + reason.encode(), WSMsgType.CLOSE))
         self._abort()
 
     def _abort(self) -> None:

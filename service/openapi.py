@@ -1,0 +1,211 @@
+"""The REST API described as OpenAPI 3.1, made from the table of routes and the types that it names.
+
+What is written here is what no type says: the meaning of headers and path parameters, and what can happen on every
+route.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from msgspec.json import schema_components
+
+from events.note import INTEGER_MAX
+from service import problems
+from service.headers import HEADERS, TEXT, Json
+from service.problems import Problem, ProblemBody
+from service.route import LOG_HEADERS, Answer, Route
+
+EVERYWHERE = (problems.INTERNAL,)
+EVERYWHERE_HEADERS = ("X-Request-Id",)
+WITH_SCOPE = (problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
+
+NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": INTEGER_MAX}
+
+PATH_PARAMETERS: dict[str, tuple[str, Json]] = {
+    "file": ("The name of a file.", TEXT),
+    "id": ("The note's id.", NUMBER),
+    "position": ("The event's position.", NUMBER),
+    "slug": (
+        "The kind of problem: the last part of its `type`.",
+        {"type": "string", "enum": sorted(problems.PROBLEMS)},
+    ),
+}
+
+_OF_PROBLEM = {401: ("WWW-Authenticate",), 426: ("Upgrade",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+TAGS = {
+    "notes": "The notes: read as they are, changed by events that are appended to the log.",
+    "events": "The log itself.",
+    "tlog": "The log as a signed transparency log (C2SP tlog-tiles).",
+    "service": "How the service is, and what it says of itself.",
+}
+
+GENERAL = """\
+Every GET answers HEAD too, and every path OPTIONS, with `Allow`. Errors are problems (RFC 9457). Beside those that are
+named at each route: 404 for a path that is none, 405 with `Allow` for a method that a path does not have. A read shows
+every change that this process has answered before. The websocket is described in `/asyncapi.json`."""
+
+
+def describe(routes: Iterable[Route], authentication: bool = False) -> Json:
+    """The description of the routes. ``authentication``: whether a token is needed, or only understood."""
+    routes = list(routes)
+    schemas = _Schemas([ProblemBody, *_types(routes)])
+    paths: dict[str, Json] = {}
+    for route in routes:
+        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, schemas, authentication)
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "notelog",
+            "version": version("notelog"),
+            "summary": "An event-sourced notes service.",
+            "description": GENERAL,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": meaning} for name, meaning in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _operation(route: Route, schemas: "_Schemas", authentication: bool) -> Json:
+    operation: Json = {
+        "operationId": _operation_id(route),
+        "summary": route.summary,
+        "tags": [_tag(route)],
+        "parameters": [
+            *_path_parameters(route),
+            *_query_parameters(route),
+            *map(_header_parameter, (*route.headers, *EVERYWHERE_HEADERS)),
+        ],
+        "responses": _responses(route, schemas),
+    }
+    if route.body is not None:
+        content = {media_type: {"schema": schemas.of(route.body)} for media_type in route.body_media_types}
+        operation["requestBody"] = {"required": True, "content": content}
+    if route.scope is not None:
+        token = {"token": [route.scope]}
+        operation["security"] = [token] if authentication else [{}, token]
+    return operation
+
+
+def _path_parameters(route: Route) -> list[Json]:
+    return [_parameter(name, "path", *PATH_PARAMETERS[name]) for name in re.findall(r"{(\w+)}", _path(route))]
+
+
+def _query_parameters(route: Route) -> list[Json]:
+    if route.query is None:
+        return []
+    _, components = schema_components((route.query,))
+    schema = components[route.query.__name__]
+    required = schema["required"]
+    return [
+        _parameter(name, "query", field.pop("description", None), _without_null(field), name in required)
+        for name, field in schema["properties"].items()
+    ]
+
+
+def _without_null(schema: Json) -> Json:
+    """A parameter that may be left out is None inside; null cannot be sent."""
+    kept = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
+    return {**rest, **kept[0]} if len(kept) == 1 else {**rest, "anyOf": kept} if kept else rest
+
+
+def _header_parameter(name: str) -> Json:
+    header = HEADERS[name]
+    return _parameter(name, "header", header.meaning, header.schema, required=False)
+
+
+def _parameter(name: str, place: str, meaning: str | None, schema: Json, required: bool = True) -> Json:
+    parameter = {"name": name, "in": place, "required": required, "schema": schema}
+    return {**parameter, "description": meaning} if meaning else parameter
+
+
+def _responses(route: Route, schemas: "_Schemas") -> Json:
+    responses = {str(status): _response(status, answer, schemas) for status, answer in route.answers.items()}
+    for status, kinds in _by_status(_problems(route)).items():
+        responses.setdefault(str(status), {"description": "", "content": {}, "headers": {}})
+        _add_problem(responses[str(status)], status, kinds, schemas)
+    return dict(sorted(responses.items()))
+
+
+def _response(status: int, answer: Answer, schemas: "_Schemas") -> Json:
+    content = {media_type: {"schema": schemas.of(type_)} for media_type, type_ in answer.content.items()}
+    everywhere = () if status == 101 else EVERYWHERE_HEADERS
+    return {"description": answer.summary, "content": content, "headers": _headers((*answer.headers, *everywhere))}
+
+
+def _add_problem(response: Json, status: int, kinds: list[Problem], schemas: "_Schemas") -> None:
+    titles = "; or: ".join(kind.title for kind in kinds)
+    type_ = {"enum": [f"/problems/{kind.slug}" for kind in kinds]}
+    schema = {**schemas.of(ProblemBody), "properties": {"type": type_, "status": {"const": status}}}
+    response["description"] = " Or: ".join(filter(None, [response["description"], f"{titles}."]))
+    response["content"][problems.MEDIA_TYPE] = {"schema": schema}
+    response["headers"] |= _headers(_problem_headers(status))
+
+
+def _problem_headers(status: int) -> tuple[str, ...]:
+    """What the middleware and ``problems.answer`` put on a problem."""
+    log_headers = () if status in (401, 403) else LOG_HEADERS
+    return (*log_headers, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_HEADERS)
+
+
+def _headers(names: Iterable[str]) -> Json:
+    return {
+        name: {"description": HEADERS[name].meaning, "required": HEADERS[name].always, "schema": HEADERS[name].schema}
+        for name in names
+    }
+
+
+def _problems(route: Route) -> Iterable[Problem]:
+    return (*route.problems, *EVERYWHERE, *(WITH_SCOPE if route.scope else ()))
+
+
+def _by_status(kinds: Iterable[Problem]) -> Mapping[int, list[Problem]]:
+    found: dict[int, list[Problem]] = {}
+    for kind in kinds:
+        found.setdefault(kind.status, []).append(kind)
+    return found
+
+
+class _Schemas:
+    """The schemas of all types that the routes name: each is a component, and referred to."""
+
+    def __init__(self, types: list[Any]) -> None:
+        found, self.components = schema_components(types, ref_template="#/components/schemas/{name}")
+        self._of = dict(zip(map(id, types), found, strict=True))
+
+    def of(self, type_: Any) -> Json:
+        """The schema of a type, as a reference where it has a name."""
+        return self._of[id(type_)]
+
+
+def _types(routes: Iterable[Route]) -> Iterable[Any]:
+    for route in routes:
+        if route.body is not None:
+            yield route.body
+        for answer in route.answers.values():
+            yield from answer.content.values()
+
+
+def _path(route: Route) -> str:
+    """The path without the patterns of its parameters: ``{tile:.+}`` is ``{tile}``."""
+    return re.sub(r"{(\w+):[^}]*}", r"{\1}", route.path)
+
+
+def _tag(route: Route) -> str:
+    first = route.path.split("/")[1]
+    return first if first in TAGS else "service"
+
+
+def _operation_id(route: Route) -> str:
+    """The handler's name, after that of its class: ``NotesApi.create`` is ``notes_create``."""
+    *owner, name = route.handler.__qualname__.split(".")
+    return "_".join([*(part.removesuffix("Api").lower() for part in owner), name])
