@@ -42,3 +42,8 @@ def fill(disk: Path) -> int:
 def make_room(disk: Path) -> None:
     """Give back what `fill` took."""
     (disk / "filler").unlink()
+
+
+def grow(disk: Path, size_bytes: int) -> None:
+    """Make the disk larger, as an operator does with a volume."""
+    subprocess.run(["mount", "-o", f"remount,size={size_bytes}", str(disk)], check=True)

@@ -81,7 +81,7 @@ class Server:
                     within_s: float = READY_WITHIN_S) -> None:
         """Start and wait until ready. Raises ServerEnded when the process ends before, NotInTime when it hangs."""
         self.launch(wrapper, environment)
-        await until(self._is_listening, within_s, f"serve listens; its last lines:\n{self.last_lines()}")
+        await self.listens(within_s)
         await until(self.is_ready, within_s, "/readyz answers 200")
         self.up.set()
 
@@ -95,6 +95,10 @@ class Server:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                              env=self._whole_environment(environment))
+
+    async def listens(self, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until the process takes connections, ready or not. Raises ServerEnded, NotInTime."""
+        await until(self._is_listening, within_s, "serve says that it listens")
 
     async def kill(self) -> None:
         """SIGKILL, and wait until the process is gone. Of a process that is gone already: nothing."""
