@@ -1,6 +1,7 @@
 """The command ``notelog``. A wrong setting ends with exit code 2 and one line that names it."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import click
 
 from events.errors import FolderError
-from service.settings import Settings, WrongSetting
+from service.settings import Settings, WrongSetting, from_environment
 
 EXIT_USAGE = 2
 
@@ -37,7 +38,7 @@ def commands() -> None:
 @click.option("--access-log", envvar="NOTELOG_ACCESS_LOG", type=bool, default=False, hidden=True)
 def serve(data: str, **options: Any) -> None:
     """Run the whole service in one process."""
-    settings = Settings(data=Path(data), **options)
+    settings = Settings(data=Path(data), **options, **from_environment(os.environ))
     settings.check()
     _run_service(settings)
 

@@ -9,8 +9,15 @@ Refused (a NotelogError)         judged and refused: nothing was appended
 ├── ConditionMissing             If-Match is required here
 ├── LostRaces                    other nodes changed the note each time
 ├── LineFull                     too many changes wait for this note
-└── TooFarBehind                 the tables did not reach the position in time
+├── TooFarBehind                 the tables did not reach the position in time
+├── Unauthorized                 no token, or one that is not good
+├── KeysUnavailable              the keys that tokens are checked with could not be fetched yet
+├── Forbidden                    the token lacks a scope
+├── ForeignOrigin                a browser's page of another origin asks
+└── TooManyRequests              more than the operator allows
 """
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -19,7 +26,9 @@ from events.note import Note
 
 
 class Refused(NotelogError):
-    """The request was judged and refused. Nothing was appended."""
+    """The request was judged and refused. Nothing was appended. ``headers``: what the answer says beside its body."""
+
+    headers: Mapping[str, str] = {}
 
 
 class NotJson(Refused):
@@ -94,3 +103,47 @@ class TooFarBehind(Refused):
     def __init__(self, position: int, checkpoint: int) -> None:
         super().__init__(f"this node shows position {checkpoint}, and did not reach {position} in time")
         self.position, self.checkpoint = position, checkpoint
+
+
+class Unauthorized(Refused):
+    """A token is needed (``why`` None), or the one that was shown is not good. RFC 6750 §3."""
+
+    def __init__(self, why: str | None = None) -> None:
+        super().__init__(why or "send a token as Authorization: Bearer")
+        self.why = why
+        challenge = 'Bearer realm="notelog"'
+        self.headers = {
+            "WWW-Authenticate": f'{challenge}, error="invalid_token", error_description="{why}"' if why else challenge
+        }
+
+
+class KeysUnavailable(Refused):
+    """The identity provider's keys could not be fetched yet, so no token can be checked."""
+
+    def __init__(self) -> None:
+        super().__init__("the keys that tokens are checked with could not be fetched yet")
+
+
+class Forbidden(Refused):
+    """The token is good, but lacks a scope."""
+
+    def __init__(self, *scopes: str) -> None:
+        super().__init__(f"the token needs the scope {' and '.join(scopes)}")
+        self.scopes = scopes
+        self.headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'}
+
+
+class ForeignOrigin(Refused):
+    """A page of an origin that is not allowed asks, through somebody's browser."""
+
+    def __init__(self) -> None:
+        super().__init__("the page's origin is not allowed here; NOTELOG_ALLOWED_ORIGINS names those that are")
+
+
+class TooManyRequests(Refused):
+    """This subject or address has asked more often than the operator allows."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many requests; come back in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+        self.headers = {"Retry-After": str(retry_after_s)}

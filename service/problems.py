@@ -17,12 +17,18 @@ from service.errors import (
     ConditionFailed,
     ConditionMissing,
     Flaw,
+    Forbidden,
+    ForeignOrigin,
     Invalid,
+    KeysUnavailable,
     LineFull,
     LostRaces,
     NoSuchNote,
     NotJson,
+    Refused,
     TooFarBehind,
+    TooManyRequests,
+    Unauthorized,
     UnsupportedMediaType,
 )
 
@@ -142,6 +148,12 @@ BEHIND = _problem(
 STOPPED = _problem(
     "projection-stopped", 503, "The notes are not kept up to date", "The operator must look at /readyz, which says why."
 )
+KEYS_UNAVAILABLE = _problem(
+    "keys-unavailable",
+    503,
+    "No token can be checked at the moment",
+    "The identity provider's keys could not be fetched yet. Nothing was appended. Come back after Retry-After seconds.",
+)
 
 PROBLEMS = {value.slug: value for value in list(globals().values()) if isinstance(value, Problem)}
 
@@ -176,6 +188,11 @@ OF_ERROR: dict[type[Exception], tuple[Problem, Callable[[Exception], dict[str, A
     LostRaces: (CONFLICT, _nothing, True),
     LineFull: (BUSY, _nothing, True),
     TooFarBehind: (BEHIND, _nothing, True),
+    Unauthorized: (UNAUTHORIZED, _nothing, True),
+    KeysUnavailable: (KEYS_UNAVAILABLE, _nothing, False),
+    Forbidden: (FORBIDDEN, _nothing, True),
+    ForeignOrigin: (FORBIDDEN, _nothing, True),
+    TooManyRequests: (TOO_MANY_REQUESTS, _nothing, True),
     CommandReused: (KEY_REUSED, _nothing, False),
     LogBusy: (BUSY, _nothing, False),
     LogUnavailable: (READ_ONLY, _nothing, False),
@@ -210,7 +227,10 @@ def of_error(error: Exception) -> web.Response | None:
     if entry is None:
         return None
     problem, members, own_words = entry
-    return answer(problem, str(error) if own_words else None, **members(error))
+    response = answer(problem, str(error) if own_words else None, **members(error))
+    if isinstance(error, Refused):
+        response.headers.update(error.headers)
+    return response
 
 
 def of_http_error(error: web.HTTPException) -> web.Response:

@@ -1,7 +1,10 @@
 """What can be set from outside, checked once at the start."""
 
 import ipaddress
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -12,8 +15,22 @@ class WrongSetting(NotelogError):
     """A setting cannot be used. The message names it in one line."""
 
 
+class Secret(bytes):
+    """Bytes that are never shown, whoever prints the settings."""
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+# HS256 signs with SHA-256: a shorter secret is weaker than the hash (RFC 7518 §3.2).
+AUTH_SECRET_BYTES_MIN = 32
+
+
 class Settings(Struct, frozen=True):
-    """The settings of ``notelog serve``. Names, defaults and meanings: docs/OPERATIONS.md."""
+    """The settings of ``notelog serve``. Names, defaults and meanings: docs/OPERATIONS.md.
+
+    ``None`` for a limit: there is none. ``allowed_origins``: those beside the service's own.
+    """
 
     data: Path = Path("notelog-data")
     host: str = "127.0.0.1"
@@ -22,19 +39,104 @@ class Settings(Struct, frozen=True):
     insecure: bool = False
     require_if_match: bool = False
     access_log: bool = False
+    auth_secret: Secret | None = None
+    auth_jwks: str | None = None
+    auth_issuer: str | None = None
+    auth_audience: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    max_connections: int = 20_000
+    max_connections_per_address: int | None = None
+    rate_limit: str | None = None
+
+    @property
+    def authentication(self) -> bool:
+        """Whether tokens are asked for."""
+        return self.auth_secret is not None or self.auth_jwks is not None
 
     def check(self) -> None:
         """Raises ``WrongSetting`` for what can be seen to be wrong before anything is opened."""
-        if not _is_loopback(self.host) and not self.insecure:
+        if not is_loopback(self.host) and not self.insecure and not self.authentication:
             raise WrongSetting(
                 f"--host {self.host}: everybody who reaches this address could change notes; "
                 "configure authentication (NOTELOG_AUTH_SECRET) or say --insecure"
             )
         if self.log != "sqlite" and not self.log.startswith("nats://"):
             raise WrongSetting(f"--log {self.log}: expected sqlite or nats://host:port")
+        self._check_authentication()
+
+    def _check_authentication(self) -> None:
+        if self.auth_secret is not None and self.auth_jwks is not None:
+            raise WrongSetting("NOTELOG_AUTH_SECRET and NOTELOG_AUTH_JWKS: expected one of the two")
+        if self.auth_secret is not None and (size := len(self.auth_secret)) < AUTH_SECRET_BYTES_MIN:
+            raise WrongSetting(f"NOTELOG_AUTH_SECRET: expected at least {AUTH_SECRET_BYTES_MIN} bytes, got {size}")
+        for name, value in (("ISSUER", self.auth_issuer), ("AUDIENCE", self.auth_audience)):
+            if value is not None and not self.authentication:
+                raise WrongSetting(f"NOTELOG_AUTH_{name}: means nothing without NOTELOG_AUTH_SECRET or _JWKS")
 
 
-def _is_loopback(host: str) -> bool:
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that have no option on the command line, where every user of the machine could read a secret.
+
+    An empty value counts as unset, but for what guards the door: there it is a mistake. Raises ``WrongSetting``.
+    """
+    values = {}
+    for name, (field, parse) in _ENVIRONMENT.items():
+        text = environment.get(name)
+        if text is None or (not text.strip() and not name.startswith("NOTELOG_AUTH_")):
+            continue
+        try:
+            values[field] = parse(text)
+        except ValueError as error:
+            raise WrongSetting(f"{name}: {error}") from None
+    return values
+
+
+def _count(text: str) -> int:
+    text = text.strip()
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ValueError(f"expected a whole number above 0, got {text[:40]!r}")
+    return int(text)
+
+
+def _given(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is set, and empty")
+    return text.strip()
+
+
+def _secret(text: str) -> Secret:
+    """The bytes as they are: whoever else signs with them does not trim them either."""
+    _given(text)
+    return Secret(os.fsencode(text))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    from service.origins import parse_allowed
+
+    return parse_allowed(text)
+
+
+def _rate(text: str) -> str:
+    from service.limits import parse_rate
+
+    parse_rate(text)
+    return text
+
+
+_ENVIRONMENT: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "NOTELOG_AUTH_SECRET": ("auth_secret", _secret),
+    "NOTELOG_AUTH_JWKS": ("auth_jwks", _given),
+    "NOTELOG_AUTH_ISSUER": ("auth_issuer", _given),
+    "NOTELOG_AUTH_AUDIENCE": ("auth_audience", _given),
+    "NOTELOG_ALLOWED_ORIGINS": ("allowed_origins", _origins),
+    "NOTELOG_MAX_CONNECTIONS": ("max_connections", _count),
+    "NOTELOG_MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", _count),
+    "NOTELOG_RATE_LIMIT": ("rate_limit", _rate),
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host."""
     if host == "localhost":
         return True
     try:
