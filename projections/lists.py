@@ -30,7 +30,10 @@ Key = list[str | int]
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Which notes, in which order. ``words``: see ``projections.words``; empty for no search."""
+    """Which notes, in which order. ``words``: see ``projections.words``; empty for no search.
+
+    ``as_of``: at which position; None: now. The past cannot be searched for words.
+    """
 
     sort: SortField = "id"
     descending: bool = False
@@ -39,6 +42,7 @@ class Selection(msgspec.Struct, frozen=True):
     priority_min: int | None = None
     priority_max: int | None = None
     words: str = ""
+    as_of: int | None = None
 
 
 class NoteList(msgspec.Struct, frozen=True):
@@ -85,7 +89,7 @@ def list_queries(selection: Selection, after: Key | None) -> list[tuple[str, lis
         return [_list_query(selection, "TRUE", [])]
     if column in UNIQUE:
         return [_list_query(selection, f"n.{column} {compare} ?", after)]
-    if column in INDEXED and not selection.words:
+    if column in INDEXED and not selection.words and selection.as_of is None:
         return [
             _list_query(selection, f"n.{column} = ? AND n.id {compare} ?", after),
             _list_query(selection, f"n.{column} {compare} ?", after[:1]),
@@ -113,6 +117,8 @@ def _count(connection: sqlite3.Connection, selection: Selection) -> int:
 
 
 def _source(selection: Selection) -> str:
+    if selection.as_of is not None:
+        return "versions n"
     return "search s CROSS JOIN notes n ON n.id = s.rowid" if selection.words else "notes n"
 
 
@@ -125,6 +131,13 @@ def _conditions(selection: Selection) -> tuple[list[str], list[Any]]:
         (f"{_priority(selection)} >= ?", selection.priority_min),
         (f"{_priority(selection)} <= ?", selection.priority_max),
         ("search MATCH ?", expression(selection.words) or None),
+        ("n.position <= ?", selection.as_of),
+        ("n.ended > ? AND NOT n.deleted", selection.as_of),
+        # Ids are given in order: the notes of then are those up to the last one created by then.
+        (
+            "n.id <= (SELECT id FROM versions WHERE version = 1 AND position <= ? ORDER BY position DESC LIMIT 1)",
+            selection.as_of,
+        ),
     )
     for condition, value in filters:
         if value is not None:

@@ -31,13 +31,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
 class Tables:
     """The open file: one connection that writes, and readers that share their hops.
 
-    ``points`` answers short questions; ``pages`` longer ones, so that the short do not wait behind the long.
+    ``points`` answers short questions; ``pages`` longer ones, so that the short do not wait behind the long; ``past``
+    those about the past, which may look at every version there is.
     """
 
-    def __init__(self, writer: Database, points: Reader, pages: Reader) -> None:
+    def __init__(self, writer: Database, points: Reader, pages: Reader, past: Reader) -> None:
         self.writer = writer
         self.points = points
         self.pages = pages
+        self.past = past
 
     @classmethod
     async def open(cls, path: Path) -> "Tables":
@@ -49,12 +51,14 @@ class Tables:
                 raise
             discard(path)
             writer = await _open(path)
-        return cls(writer, Reader(await open_reader(path)), Reader(await open_reader(path)))
+        points, pages, past = [Reader(await open_reader(path)) for _ in range(3)]
+        return cls(writer, points, pages, past)
 
     async def close(self) -> None:
         """Close all connections; the writer last, because the last one to close cleans up the WAL."""
         await self.points.close()
         await self.pages.close()
+        await self.past.close()
         await self.writer.close()
 
 
