@@ -20,6 +20,7 @@ from projections.search import Search
 from projections.tables import Tables
 from service import requests
 from service.command_loop import CommandLoop
+from service.docs_page import DocsApi
 from service.feeds import EventsFeed, NotesFeed
 from service.freshness import Freshness
 from service.health import HealthApi
@@ -98,7 +99,10 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     app = web.Application(middlewares=[middleware], client_max_size=requests.BODY_BYTES_MAX)
     notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
-    add_routes(app.router, routes(notes_api, websocket, HealthApi(log, runners), metrics_api))
+    docs = DocsApi()
+    table = routes(notes_api, websocket, HealthApi(log, runners), metrics_api, docs)
+    docs.describe(table, authentication=False)
+    add_routes(app.router, table)
     app.on_shutdown.append(lambda _: websocket.close())
     return app
 

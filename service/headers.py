@@ -1,13 +1,10 @@
 """The headers that requests and answers carry, each with its meaning: for the description."""
 
-from typing import Any
-
 from msgspec import Struct
 
 from events.note import INTEGER_MAX
 from service.requests import KEY_CHARACTERS_MAX
-
-Json = dict[str, Any]
+from service.schemas import Json
 
 POSITION: Json = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
 TEXT: Json = {"type": "string"}

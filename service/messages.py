@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from events.note import INTEGER_MAX
+from events.note import INTEGER_MAX, Note
+from service.answers import Event
 
 ErrorCode = Literal[
     "bad_request",
@@ -60,6 +61,30 @@ class Subscribed(Struct, frozen=True, tag="subscribed"):
     epoch: str
     after: int
     head: int
+
+
+class Events(Struct, frozen=True, tag="events"):
+    """What passes the filter, in order. Made by ``feeds``; this is its shape."""
+
+    id: str
+    events: list[Event]
+    position: int
+
+
+class Notes(Struct, frozen=True, tag="notes"):
+    """Notes as they are now, and the ids of those that are gone. Made by ``feeds``; this is its shape."""
+
+    id: str
+    notes: list[Note]
+    removed: list[int]
+    position: int
+
+
+class CaughtUp(Struct, frozen=True, tag="caught_up"):
+    """Everything up to the head of now was sent."""
+
+    id: str
+    position: int
 
 
 class Reset(Struct, frozen=True, tag="reset"):

@@ -6,16 +6,15 @@ route.
 
 import re
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from typing import Any
-
-from msgspec.json import schema_components
 
 from events.note import INTEGER_MAX
 from service import problems
-from service.headers import HEADERS, TEXT, Json
+from service.headers import HEADERS, TEXT, Header
 from service.problems import Problem, ProblemBody
 from service.route import LOG_HEADERS, Answer, Route
+from service.schemas import Json, schemas_of
+from service.version import VERSION
 
 EVERYWHERE = (problems.INTERNAL,)
 EVERYWHERE_HEADERS = ("X-Request-Id",)
@@ -59,7 +58,7 @@ def describe(routes: Iterable[Route], authentication: bool = False) -> Json:
         "openapi": "3.1.1",
         "info": {
             "title": "notelog",
-            "version": version("notelog"),
+            "version": VERSION,
             "summary": "An event-sourced notes service.",
             "description": GENERAL,
             "license": {"name": "MIT", "identifier": "MIT"},
@@ -69,6 +68,8 @@ def describe(routes: Iterable[Route], authentication: bool = False) -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
+            "parameters": {name: _request_header(name) for name in _asked_headers(routes)},
+            "headers": {name: _answer_header(header) for name, header in HEADERS.items()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -102,7 +103,7 @@ def _path_parameters(route: Route) -> list[Json]:
 def _query_parameters(route: Route) -> list[Json]:
     if route.query is None:
         return []
-    _, components = schema_components((route.query,))
+    _, components = schemas_of([route.query])
     schema = components[route.query.__name__]
     required = schema["required"]
     return [
@@ -119,8 +120,19 @@ def _without_null(schema: Json) -> Json:
 
 
 def _header_parameter(name: str) -> Json:
-    header = HEADERS[name]
-    return _parameter(name, "header", header.meaning, header.schema, required=False)
+    return {"$ref": f"#/components/parameters/{name}"}
+
+
+def _asked_headers(routes: list[Route]) -> list[str]:
+    return sorted({name for route in routes for name in (*route.headers, *EVERYWHERE_HEADERS)})
+
+
+def _request_header(name: str) -> Json:
+    return _parameter(name, "header", HEADERS[name].meaning, HEADERS[name].schema, required=False)
+
+
+def _answer_header(header: Header) -> Json:
+    return {"description": header.meaning, "required": header.always, "schema": header.schema}
 
 
 def _parameter(name: str, place: str, meaning: str | None, schema: Json, required: bool = True) -> Json:
@@ -158,10 +170,7 @@ def _problem_headers(status: int) -> tuple[str, ...]:
 
 
 def _headers(names: Iterable[str]) -> Json:
-    return {
-        name: {"description": HEADERS[name].meaning, "required": HEADERS[name].always, "schema": HEADERS[name].schema}
-        for name in names
-    }
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _problems(route: Route) -> Iterable[Problem]:
@@ -179,7 +188,7 @@ class _Schemas:
     """The schemas of all types that the routes name: each is a component, and referred to."""
 
     def __init__(self, types: list[Any]) -> None:
-        found, self.components = schema_components(types, ref_template="#/components/schemas/{name}")
+        found, self.components = schemas_of(types)
         self._of = dict(zip(map(id, types), found, strict=True))
 
     def of(self, type_: Any) -> Json:

@@ -2,8 +2,10 @@
 
 To add a route, add a ``Route`` to the table: it is then served and described. Its ``answers`` and ``problems`` must say
 all that it answers, ``query`` and ``headers`` all that it reads; a test compares both with what is really answered.
-A header that is new here is explained in ``openapi.HEADERS``, a path parameter in ``openapi.PATH_PARAMETERS``.
+A header that is new here is explained in ``headers.HEADERS``, a path parameter in ``openapi.PATH_PARAMETERS``.
 """
+
+from typing import Any
 
 from aiohttp import web
 
@@ -11,6 +13,7 @@ from events.note import Note
 from service import problems
 from service.answers import Alive, NoteList, Readiness
 from service.bodies import NoteBody, NotePatch
+from service.docs_page import DocsApi
 from service.health import HealthApi
 from service.metrics import MetricsApi
 from service.requests import JSON, MERGE_PATCH, NoQuery
@@ -47,17 +50,24 @@ ONE_NOTE = Answer("The note.", {JSON: Note}, (*LOG_HEADERS, "ETag"))
 CHANGED = Answer("The note as it is now.", {JSON: Note}, (*LOG_HEADERS, "ETag", "Idempotency-Replayed"))
 CREATED = Answer("The new note.", CHANGED.content, (*CHANGED.headers, "Location"))
 DELETED = Answer("The note is deleted.", headers=(*LOG_HEADERS, "Idempotency-Replayed"))
-NOTES = Answer("A page of notes.", {JSON: NoteList}, (*LOG_HEADERS, "Link"))
+NOTES = Answer("A page of notes.", {JSON: NoteList}, (*LOG_HEADERS, "ETag", "Link"))
+SAME_NOTES = Answer("It is the page that If-None-Match names.", headers=NOTES.headers)
+
+DESCRIPTION = Answer("The description.", {JSON: dict[str, Any]}, ())
+FILE = Answer("The file.", {"text/css": str, "text/javascript": str}, ("ETag", "Cache-Control"))
+SAME_FILE = Answer("It is the one that If-None-Match names.", headers=FILE.headers)
+PAGE = Answer("The page.", {"text/html": str}, (*FILE.headers, "Content-Security-Policy"))
+SAME_PAGE = Answer(SAME_FILE.summary, headers=PAGE.headers)
 
 
 def routes(
-    notes: NotesApi, websocket: WebSocketApi, health: HealthApi, metrics: MetricsApi
+    notes: NotesApi, websocket: WebSocketApi, health: HealthApi, metrics: MetricsApi, docs: DocsApi
 ) -> list[Route]:
     """Every path that is served, who serves it, and what is to be said of it."""
     return [
         Route(
             "GET", "/notes", notes.list, "List notes", "notes:read",
-            {200: NOTES}, READ_PROBLEMS, query=ListQuery, headers=("Notelog-Min-Position",),
+            {200: NOTES, 304: SAME_NOTES}, READ_PROBLEMS, query=ListQuery, headers=READ_HEADERS,
         ),
         Route(
             "POST", "/notes", notes.create, "Create a note", "notes:write",
@@ -104,6 +114,16 @@ def routes(
         Route(
             "GET", "/problems/{slug}", explain_problem, "Explain a kind of problem", None,
             {200: Answer("What it means and what to do.", {TEXT: str}, ())}, (problems.NOT_FOUND,),
+        ),
+        Route("GET", "/openapi.json", docs.openapi, "The REST API described", None, {200: DESCRIPTION}),
+        Route("GET", "/asyncapi.json", docs.asyncapi, "The websocket described", None, {200: DESCRIPTION}),
+        Route(
+            "GET", "/docs", docs.page, "Both descriptions on a page", None,
+            {200: PAGE, 304: SAME_PAGE}, headers=("If-None-Match",),
+        ),
+        Route(
+            "GET", "/docs/{file}", docs.file, "A file of that page", None,
+            {200: FILE, 304: SAME_FILE}, (problems.NOT_FOUND,), headers=("If-None-Match",),
         ),
     ]  # fmt: skip
 
