@@ -5,6 +5,7 @@ Refused (a NotelogError)         judged and refused: nothing was appended
 ├── Invalid                      body, parameter or header does not fit, with all that is wrong
 ├── UnsupportedMediaType         a Content-Type that is not taken here
 ├── NoSuchNote                   there is none, or it was deleted
+├── NoSuchEvent                  there is none at this position
 ├── ConditionFailed              If-Match does not match
 ├── ConditionMissing             If-Match is required here
 ├── LostRaces                    other nodes changed the note each time
@@ -64,6 +65,14 @@ class NoSuchNote(Refused):
     def __init__(self, note_id: int | None, deleted_at: str | None = None) -> None:
         super().__init__(f"there is no note {note_id}" + (f": it was deleted at {deleted_at}" if deleted_at else ""))
         self.note_id, self.deleted_at = note_id, deleted_at
+
+
+class NoSuchEvent(Refused):
+    """There is no event at the position, or it is not in the signed ledger yet."""
+
+    def __init__(self, position: int, last: int) -> None:
+        super().__init__(f"there is no event {position} here: the last one is {last}")
+        self.position, self.last = position, last
 
 
 class ConditionFailed(Refused):

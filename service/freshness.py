@@ -38,3 +38,13 @@ class Freshness:
     async def reach_head(self, min_position: int = 0) -> None:
         """Return when the table shows everything up to the head of now, and ``min_position`` if that is later."""
         await self.reach(max(self._log.head, min_position))
+
+    async def reach_log(self, min_position: int) -> None:
+        """Return when the log itself has ``min_position``. Raises ``TooFarBehind`` after ``WAIT_S`` seconds."""
+        if self._log.head >= min_position:
+            return
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._log.wait_past(min_position - 1)
+        except TimeoutError:
+            raise TooFarBehind(min_position, self._log.head) from None

@@ -1,0 +1,93 @@
+"""The log as NDJSON: one event a line, page by page, never in the way of others.
+
+A page is read and written while nobody else waits; when somebody does, pages become small and pauses long. How busy the
+service is shows in two ways: the head moves, or a turn of the event loop takes longer than it takes an idle one.
+"""
+
+import asyncio
+import time
+from functools import partial
+
+from aiohttp import web
+
+from events.database import Reader
+from events.log import EventLog
+from events.views import EventFilter, select_forward
+
+NDJSON = "application/x-ndjson"
+# Alone: a page of ordinary events is read in 5 ms. Beside others: it is over before anybody could notice.
+PAGE_EVENTS_ALONE = 1000
+PAGE_EVENTS_BUSY = 50
+# A turn of the loop that takes longer has others' work in it.
+TURN_S_IDLE = 0.001
+# Beside others, this many times as long as a page took is left to them.
+REST_FACTOR = 9
+# Who takes nothing for so long is cut off: a page is held for them meanwhile.
+WRITE_TIMEOUT_S = 30.0
+
+
+async def stream(
+    request: web.Request,
+    log: EventLog,
+    events: Reader,
+    wanted: EventFilter,
+    limit: int | None,
+    headers: dict[str, str],
+) -> web.StreamResponse:
+    """Answer with all events that pass, or the first ``limit``; memory is bounded by a page.
+
+    Cancel, or a reader that is gone: it ends. A fault in the middle breaks the connection, so that nobody takes the
+    part for the whole.
+    """
+    response = web.StreamResponse(headers=headers | {"Content-Type": NDJSON})
+    request_id = request.get("request_id")
+    if request_id:
+        response.headers["X-Request-Id"] = request_id
+    await response.prepare(request)
+    if request.method != "HEAD":
+        try:
+            await _write_pages(response, log, events, wanted, limit)
+        except BaseException:
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        await response.write_eof()
+    return response
+
+
+async def _write_pages(
+    response: web.StreamResponse, log: EventLog, events: Reader, wanted: EventFilter, limit: int | None
+) -> None:
+    courtesy = Courtesy(log)
+    after, left = wanted.after, limit
+    while after + 1 < wanted.before and left != 0:
+        started = time.perf_counter()
+        page_events = courtesy.page_events if left is None else min(left, courtesy.page_events)
+        rest = EventFilter(after, wanted.before, wanted.note_id, wanted.type)
+        page = await events.read(partial(select_forward, wanted=rest, limit=page_events))
+        if page.views:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await response.write(("\n".join(page.views) + "\n").encode())
+        after = page.reached
+        if left is not None:
+            left -= len(page.views)
+        await courtesy.rest(time.perf_counter() - started)
+
+
+class Courtesy:
+    """Tells whether others are at work, and leaves them room."""
+
+    def __init__(self, log: EventLog) -> None:
+        self.page_events = PAGE_EVENTS_BUSY
+        self._log = log
+        self._head = log.head
+
+    async def rest(self, took_s: float) -> None:
+        """Pause after a page that took so long, if others are at work; decide how large the next one may be."""
+        before = time.perf_counter()
+        await asyncio.sleep(0)
+        busy = time.perf_counter() - before > TURN_S_IDLE or self._log.head != self._head
+        self._head = self._log.head
+        self.page_events = PAGE_EVENTS_BUSY if busy else PAGE_EVENTS_ALONE
+        if busy:
+            await asyncio.sleep(took_s * REST_FACTOR)
