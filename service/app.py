@@ -23,10 +23,13 @@ from service.command_loop import CommandLoop
 from service.docs_page import DocsApi
 from service.feeds import EventsFeed, NotesFeed
 from service.freshness import Freshness
+from service.gate import Gate
 from service.health import HealthApi
 from service.hub import Hub
 from service.metrics import Metrics, MetricsApi
 from service.middleware import outermost
+from service.places import Places
+from service.protocol import add_server_headers
 from service.rest import NotesApi
 from service.route import add_routes
 from service.routes import routes
@@ -43,8 +46,9 @@ logger = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def service(settings: Settings) -> AsyncIterator[web.Application]:
-    """The whole service on one data folder, as an application to be served. Raises ``FolderError``."""
+    """The whole service on one data folder, as an application. Raises ``FolderError``, ``WrongSetting``."""
     async with AsyncExitStack() as stack:
+        gate = await Gate.of(settings)
         folder = DataFolder(settings.data)
         folder.lock()
         stack.callback(folder.unlock)
@@ -53,13 +57,14 @@ async def service(settings: Settings) -> AsyncIterator[web.Application]:
         tables = await Tables.open(folder.notes)
         stack.push_async_callback(tables.close)
         logger.info("opened", data=str(folder.path), epoch=log.epoch, head=log.head, sqlite=sqlite3.sqlite_version)
-        yield await _assemble(stack, _Opened(settings, folder, log, tables))
+        yield await _assemble(stack, _Opened(settings, gate, folder, log, tables))
 
 
 class _Opened(Struct, frozen=True):
     """What is open before the rest is built on it."""
 
     settings: Settings
+    gate: Gate
     folder: DataFolder
     log: EventLog
     tables: Tables
@@ -71,7 +76,8 @@ async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
 
 
 async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
-    settings, log, tables = opened.settings, opened.log, opened.tables
+    settings, gate, log, tables = opened.settings, opened.gate, opened.log, opened.tables
+    await stack.enter_async_context(_in_background(gate.keep_fresh()))
     metrics = Metrics()
     log.on_commit = metrics.committed
     queries = Queries(tables)
@@ -93,7 +99,8 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     await stack.enter_async_context(hub.running())
     freshness = Freshness(log, notes.checkpoint)
     loop = CommandLoop(log, queries, freshness, settings.require_if_match)
-    websocket = WebSocketApi(log, hub, metrics)
+    places = Places(settings.max_connections, settings.max_connections_per_address)
+    websocket = WebSocketApi(log, hub, metrics, gate, places)
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     middleware = outermost(log, freshness, metrics, settings.access_log)
     app = web.Application(middlewares=[middleware], client_max_size=requests.BODY_BYTES_MAX)
@@ -101,8 +108,10 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
     docs = DocsApi()
     table = routes(notes_api, websocket, HealthApi(log, runners), metrics_api, docs)
-    docs.describe(table, authentication=False)
-    add_routes(app.router, table)
+    docs.describe(table, settings.authentication)
+    add_routes(app.router, table, gate.guard)
+    gate.origins.allow_cors(app, list(app.router.routes()))
+    app.on_response_prepare.append(add_server_headers)
     app.on_shutdown.append(lambda _: websocket.close())
     return app
 

@@ -16,7 +16,8 @@ from msgspec import Meta, Struct
 
 from events.note import CREATED_BY_CHARACTERS_MAX
 from service.errors import Unauthorized
-from service.jwks import Keys
+from service.jwks import Keys, SharedSecret, published_keys
+from service.settings import Settings
 
 # How far the clocks of the issuer and of this service may be apart.
 LEEWAY_S = 30
@@ -32,6 +33,11 @@ class Identity(Struct, frozen=True):
     subject: str
     scopes: frozenset[str]
     expires_at: float
+
+    @property
+    def refused_at(self) -> float:
+        """When the token is taken no more, however the clocks differ."""
+        return self.expires_at + LEEWAY_S
 
     def allows(self, *scopes: str) -> bool:
         """Whether the token has all the scopes."""
@@ -56,6 +62,10 @@ class Authenticator:
         self._remembered: dict[bytes, Identity] = {}
         self._remembered_generation = keys.generation
 
+    async def keep_fresh(self) -> None:
+        """Follow changes of the keys, until cancelled."""
+        await self._keys.keep_fresh()
+
     async def identify(self, token: str) -> Identity:
         """Who shows the token. Raises ``Unauthorized``, and ``KeysUnavailable`` while there are none to check with.
 
@@ -68,7 +78,7 @@ class Authenticator:
         identity = self._remembered.pop(hash_, None)
         if identity is None:
             identity = await self._verify(token)
-        elif time.time() >= identity.expires_at + LEEWAY_S:
+        elif time.time() >= identity.refused_at:
             raise Unauthorized("the token has expired")
         self._remember(hash_, identity)
         return identity
@@ -105,6 +115,18 @@ class Authenticator:
             except (JoseError, ValueError, RecursionError):
                 raise Unauthorized("this is no token") from None
         raise Unauthorized("the token is not signed by a key that is trusted here")
+
+
+async def authenticator_of(settings: Settings) -> Authenticator:
+    """What the settings ask for. Raises ``WrongSetting`` when the file of keys has none."""
+    keys: Keys
+    if settings.auth_secret is not None:
+        keys = SharedSecret(settings.auth_secret)
+    else:
+        assert settings.auth_jwks is not None
+        keys = published_keys(settings.auth_jwks)
+        await keys.begin()
+    return Authenticator(keys, settings.auth_issuer, settings.auth_audience)
 
 
 def _expected(issuer: str | None, audience: str | None) -> jwt.JWTClaimsRegistry:

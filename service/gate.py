@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from service.errors import Forbidden, Unauthorized
 from service.origins import Origins
 from service.route import Handler, Route, Scope
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.auth import Authenticator, Identity
@@ -29,6 +30,28 @@ class Gate:
         self.origins = origins
         self.authenticator = authenticator
         self._rate = rate
+
+    @classmethod
+    async def of(cls, settings: Settings) -> "Gate":
+        """The gate that the settings ask for. Raises ``WrongSetting`` when the keys cannot be read.
+
+        Imported late: what signs and counts takes a quarter of a second to load, and most starts need none of it.
+        """
+        authenticator = rate = None
+        if settings.authentication:
+            from service.auth import authenticator_of
+
+            authenticator = await authenticator_of(settings)
+        if settings.rate_limit is not None:
+            from service.limits import RateLimit, parse_rate
+
+            rate = RateLimit(parse_rate(settings.rate_limit))
+        return cls(Origins(settings.allowed_origins), authenticator, rate)
+
+    async def keep_fresh(self) -> None:
+        """Follow changes of the keys, until cancelled."""
+        if self.authenticator is not None:
+            await self.authenticator.keep_fresh()
 
     def guard(self, route: Route) -> Handler:
         """The route's handler behind what a request must pass first."""

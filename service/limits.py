@@ -1,15 +1,14 @@
-"""How much one client may take: requests in a time, and websockets."""
+"""How many requests one client may make in a time."""
 
-import ipaddress
 import math
 import time
-from collections import Counter
 
 from limits import RateLimitItem, parse
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from service.errors import TooManyRequests
+from service.places import counted_address
 
 # How many subjects and addresses are counted at the same time, at about 300 bytes each. When there are more, the
 # oldest windows are forgotten: whoever sends from so many addresses is not held by a limit for each of them.
@@ -26,17 +25,6 @@ def parse_rate(text: str) -> RateLimitItem:
     if rate is None or rate.amount < 1:
         raise ValueError(f"expected requests in a time, such as 20/second or 600/minute, got {text[:40]!r}")
     return rate
-
-
-def counted_address(remote: str | None) -> str:
-    """What an address is counted as: an IPv6 client has the lower 64 bits to itself, and can take any of them."""
-    try:
-        address = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return remote or ""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False))
 
 
 class RateLimit:
@@ -107,30 +95,3 @@ class Windows(Storage):
             if now < ends_at and len(self._windows) < COUNTED_MAX:
                 return
             del self._windows[oldest]
-
-
-class Places:
-    """The websockets that may be open: in all, and for one address (None: no limit of its own)."""
-
-    def __init__(self, places_max: int, places_per_address_max: int | None) -> None:
-        self._max = places_max
-        self._per_address_max = places_per_address_max
-        self._taken = 0
-        self._taken_by: Counter[str] = Counter()
-
-    def take(self, address: str) -> bool:
-        """Take a place; False when there is none."""
-        if self._taken >= self._max:
-            return False
-        if self._per_address_max is not None and self._taken_by[address] >= self._per_address_max:
-            return False
-        self._taken += 1
-        self._taken_by[address] += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        """Give the place back."""
-        self._taken -= 1
-        self._taken_by[address] -= 1
-        if not self._taken_by[address]:
-            del self._taken_by[address]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_protocol import RequestPayloadError
 
 from events.log import EventLog
 from service import problems
@@ -31,6 +32,8 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
         except web.HTTPException as error:
             response = _options(error) if request.method == "OPTIONS" else problems.of_http_error(error)
         except Exception as error:
+            if _is_of_client(request, error):
+                return _broken()
             response = problems.of_error(error) or problems.internal()
             if response.status >= 500:
                 _log_failure(request, response.status, error)
@@ -72,6 +75,17 @@ def _options(error: web.HTTPException) -> web.Response:
     if "Allow" not in response.headers:
         return response
     return web.Response(status=204, headers={"Allow": response.headers["Allow"]})
+
+
+def _is_of_client(request: web.Request, error: Exception) -> bool:
+    """Whether the client sent a body that cannot be read, or went away while it was read."""
+    return isinstance(error, RequestPayloadError) or (isinstance(error, ConnectionError) and request.transport is None)
+
+
+def _broken() -> web.Response:
+    response = problems.answer(problems.BAD_REQUEST)
+    response.force_close()
+    return response
 
 
 def _log_access(request: web.Request, response: web.StreamResponse, seconds: float) -> None:

@@ -49,10 +49,11 @@ class Route(Struct, frozen=True):
     body_media_types: tuple[str, ...] = (JSON,)
 
 
-def add_routes(router: web.UrlDispatcher, routes: Iterable[Route]) -> None:
-    """Serve the routes. A GET serves HEAD too, but for the websocket."""
+def add_routes(router: web.UrlDispatcher, routes: Iterable[Route], guard: Callable[[Route], Handler]) -> None:
+    """Serve the routes, each behind its guard. A GET serves HEAD too, but for the websocket."""
     for route in routes:
+        handler = guard(route)
         if route.method == "GET":
-            router.add_get(route.path, route.handler, allow_head=101 not in route.answers)
+            router.add_get(route.path, handler, allow_head=101 not in route.answers)
         else:
-            router.add_route(route.method, route.path, route.handler)
+            router.add_route(route.method, route.path, handler)

@@ -9,10 +9,9 @@ import structlog
 from aiohttp import web
 
 from service.app import service
+from service.protocol import Runner
 from service.settings import Settings, WrongSetting
 
-# Also the time-out for a request's headers; aiohttp's own default is an hour.
-KEEP_ALIVE_S = 15.0
 # Requests under way may end; with closing sockets before and flushing after, the whole stop stays under 10 s.
 SHUTDOWN_S = 5.0
 BACKLOG = 1024
@@ -43,14 +42,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     Raises ``FolderError`` and ``WrongSetting`` before anything is served.
     """
     async with service(settings) as app:
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=SHUTDOWN_S,
-            auto_decompress=False,
-        )
+        runner = Runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:
             yield await _listen(runner, settings)

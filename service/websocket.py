@@ -17,10 +17,12 @@ from aiohttp import WSMsgType, web
 from events.log import EventLog
 from service import messages, problems
 from service.bodies import fit
-from service.close_codes import BAD_FRAME, GOING_AWAY, INTERNAL_ERROR, TOO_SLOW, CloseCode
+from service.close_codes import BAD_FRAME, BAD_TOKEN, GOING_AWAY, INTERNAL_ERROR, TOO_MANY, TOO_SLOW, CloseCode
 from service.errors import Invalid
+from service.gate import Gate
 from service.hub import Hub, Subscription
 from service.messages import (
+    Auth,
     Error,
     Hello,
     Reset,
@@ -31,6 +33,8 @@ from service.messages import (
     Unsubscribed,
 )
 from service.metrics import Metrics
+from service.places import Places
+from service.socket_auth import FEED_SCOPE, SocketAuth
 
 PROTOCOL = "notelog.v1"
 SUBSCRIPTIONS_MAX = 16
@@ -56,15 +60,18 @@ logger = structlog.get_logger(__name__)
 class WebSocketApi:
     """The handler of ``/ws``, and all open connections."""
 
-    def __init__(self, log: EventLog, hub: Hub, metrics: Metrics) -> None:
+    def __init__(self, log: EventLog, hub: Hub, metrics: Metrics, gate: Gate, places: Places) -> None:
         self._log = log
         self._hub = hub
         self._metrics = metrics
+        self._gate = gate
+        self._places = places
         self.connections: set[Connection] = set()
         self._closing = False
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """``GET /ws``: 101, or 426 without an upgrade."""
+        identity = await self._gate.admit_socket(request)
         response = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             autoping=False,
@@ -76,18 +83,26 @@ class WebSocketApi:
         if not response.can_prepare(request):
             return upgrade_required()
         await response.prepare(request)
-        connection = Connection(response, request, self._log, self._hub)
+        authenticator = self._gate.authenticator
+        auth = SocketAuth(authenticator, identity) if authenticator is not None else None
+        connection = Connection(response, request, self._log, self._hub, auth)
+        if self._closing:
+            await connection.close(GOING_AWAY)
+        elif not self._places.take(request.remote):
+            await connection.close(TOO_MANY, "too many connections; come back")
+        else:
+            await self._serve(connection, request.remote)
+        self._metrics.closes.labels(response.close_code or 1006).inc()
+        return response
+
+    async def _serve(self, connection: "Connection", remote: str | None) -> None:
         self.connections.add(connection)
         try:
-            if self._closing:
-                await connection.close(GOING_AWAY)
-            else:
-                await connection.serve()
+            await connection.serve()
         finally:
             self.connections.discard(connection)
+            self._places.leave(remote)
             connection.leave_all()
-            self._metrics.closes.labels(response.close_code or 1006).inc()
-        return response
 
     async def keep_alive(self) -> None:
         """Ping those who are due and drop those who are gone, until cancelled."""
@@ -104,9 +119,12 @@ class WebSocketApi:
 
 
 class Connection:
-    """One client. Implements ``hub.Socket``."""
+    """One client. Implements ``hub.Socket``. ``auth`` None: nobody is asked for a token."""
 
-    def __init__(self, response: web.WebSocketResponse, request: web.Request, log: EventLog, hub: Hub) -> None:
+    def __init__(
+        self, response: web.WebSocketResponse, request: web.Request, log: EventLog, hub: Hub, auth: SocketAuth | None
+    ) -> None:
+        self._auth = auth
         self._response = response
         self._protocol = request.protocol
         self._transport = request.transport
@@ -115,6 +133,7 @@ class Connection:
         self._subscriptions: dict[str, Subscription] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._draining: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._ping_at = time.monotonic() + PING_INTERVAL_S
         self._pong_by: float | None = None
         self._frames_left = float(FRAMES_BURST)
@@ -123,7 +142,8 @@ class Connection:
 
     async def serve(self) -> None:
         """Greet the client and answer its frames until it goes."""
-        await self._say(Hello(self._log.epoch, self._log.head, PING_INTERVAL_S))
+        if self._auth is None or not self._auth.missing:
+            await self._greet()
         try:
             while True:
                 message = await self._response.receive()
@@ -170,8 +190,10 @@ class Connection:
         self._cut_off(INTERNAL_ERROR, "something went wrong inside; come back")
 
     def check(self, now: float) -> None:
-        """Ping when it is time; give up on a client that did not answer the last one."""
-        if self._pong_by is not None and now > self._pong_by and not self._protocol.writing_paused:
+        """Ping when it is time; give up on a client that did not answer the last one, or whose token has ended."""
+        if self._auth is not None and (ending := self._auth.ending()) is not None:
+            self._end(*ending)
+        elif self._pong_by is not None and now > self._pong_by and not self._protocol.writing_paused:
             self._abort()
         elif now >= self._ping_at:
             self._ping_at = now + PING_INTERVAL_S
@@ -185,6 +207,13 @@ class Connection:
             await self._response.close(code=code.code, message=reason.encode())
         except (ConnectionError, RuntimeError):
             self._abort()
+
+    def _end(self, code: CloseCode, reason: str) -> None:
+        """Close without waiting for it; a client that does not read could hold us up."""
+        if self._protocol.writing_paused:
+            self._cut_off(code, reason)
+        elif self._ending is None:
+            self._ending = asyncio.create_task(self.close(code, reason))
 
     def leave_all(self) -> None:
         """End all subscriptions: the connection is gone."""
@@ -203,6 +232,9 @@ class Connection:
             return
         id_ = fields.get("id")
         given_id = id_ if isinstance(id_, str) else None
+        if self._auth is not None and self._auth.missing and fields["type"] != "auth":
+            await self.close(BAD_TOKEN, "expected a frame auth first")
+            return
         if not self._admit():
             await self._say(Error(given_id, "rate_limited", f"more than {FRAMES_PER_S} frames a second"))
             return
@@ -211,11 +243,27 @@ class Connection:
         except Invalid as invalid:
             await self._say(Error(given_id, "bad_request", str(invalid)))
 
+    async def _greet(self) -> None:
+        await self._say(Hello(self._log.epoch, self._log.head, PING_INTERVAL_S))
+
+    async def _authenticate(self, fields: dict[str, Any]) -> None:
+        """The first token is answered with the greeting, a renewal with nothing; where none is asked for, neither."""
+        shown = fit(fields, Auth, strict=True, prefix="#/")
+        if self._auth is None:
+            return
+        first = self._auth.missing
+        if (ending := await self._auth.show(shown.token)) is not None:
+            await self.close(*ending)
+        elif first:
+            await self._greet()
+
     async def _subscribe(self, fields: dict[str, Any]) -> None:
         wanted = fit(fields, Subscribe, strict=True, prefix="#/")
         feed = self._hub.feeds[wanted.feed]
         where = feed.where(wanted.where) if wanted.where else feed.everything
-        if wanted.id in self._subscriptions or wanted.id in self._beginning:
+        if self._auth is not None and not self._auth.allows(wanted.feed):
+            await self._say(Error(wanted.id, "forbidden", f"the token needs the scope {FEED_SCOPE[wanted.feed]}"))
+        elif wanted.id in self._subscriptions or wanted.id in self._beginning:
             await self._say(Error(wanted.id, "id_in_use", "end that subscription first, or take another id"))
         elif len(self._subscriptions) + len(self._beginning) >= SUBSCRIPTIONS_MAX:
             await self._say(Error(wanted.id, "too_many_subscriptions", f"at most {SUBSCRIPTIONS_MAX} a connection"))
@@ -267,7 +315,7 @@ class Connection:
         else:
             await self._say(Unsubscribed(wanted.id))
 
-    _HANDLERS: ClassVar = {"subscribe": _subscribe, "unsubscribe": _unsubscribe}
+    _HANDLERS: ClassVar = {"auth": _authenticate, "subscribe": _subscribe, "unsubscribe": _unsubscribe}
 
     def _admit(self) -> bool:
         """Whether the client has a frame left (a bucket that fills at ``FRAMES_PER_S``)."""
