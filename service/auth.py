@@ -102,7 +102,7 @@ class Authenticator:
         if "aud" in claims and not self._takes_audience:
             # RFC 7519 §4.1.3: who does not find itself named as an audience must refuse.
             raise Unauthorized("the token is for another audience: NOTELOG_AUTH_AUDIENCE names ours")
-        return _identity(claims)
+        return identity_of(claims)
 
     async def _signed_claims(self, token: str) -> dict[str, Any]:
         """What the token says, if one of our keys has signed it with the algorithm that belongs to this key."""
@@ -150,7 +150,8 @@ def _header(token: str) -> tuple[str, str | None]:
     return algorithm, key_id
 
 
-def _identity(claims: dict[str, Any]) -> Identity:
+def identity_of(claims: dict[str, Any]) -> Identity:
+    """What the claims of a token that is signed and in its time say. Raises ``Unauthorized``."""
     try:
         known = msgspec.convert(claims, Claims)
         known.sub.encode()  # half a surrogate pair is no text that can be stored

@@ -10,6 +10,7 @@ import click
 
 from events.errors import FolderError
 from service.settings import Settings, WrongSetting, from_environment
+from service.token_command import token
 
 EXIT_USAGE = 2
 
@@ -41,6 +42,9 @@ def serve(data: str, **options: Any) -> None:
     settings = Settings(data=Path(data), **options, **from_environment(os.environ))
     settings.check()
     _run_service(settings)
+
+
+commands.add_command(token)
 
 
 def _run_service(settings: Settings) -> None:

@@ -10,7 +10,8 @@ from aiohttp import hdrs, web
 
 from service.errors import Forbidden, Unauthorized
 from service.origins import Origins
-from service.route import Handler, Route, Scope
+from service.route import Handler, Route
+from service.scopes import Scope
 from service.settings import Settings
 
 if TYPE_CHECKING:

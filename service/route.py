@@ -5,16 +5,16 @@ is described cannot differ without a test failing.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
 
 from service.problems import Problem
 from service.requests import JSON
+from service.scopes import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Scope = Literal["notes:read", "notes:write", "audit:read"]
 
 LOG_HEADERS = ("Notelog-Epoch", "Notelog-Position")
 """On every answer that speaks of the log: which log, and which position it shows."""

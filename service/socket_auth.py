@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from service.close_codes import BAD_TOKEN, INTERNAL_ERROR, NO_AUTH_IN_TIME, NOT_ALLOWED, CloseCode
 from service.errors import KeysUnavailable, Unauthorized
-from service.route import Scope
+from service.scopes import Scope
 
 if TYPE_CHECKING:
     from service.auth import Authenticator, Identity

@@ -1,0 +1,77 @@
+"""``notelog token``: makes a token from the secret that the service checks tokens with."""
+
+import json
+import os
+import re
+import time
+from typing import Any
+
+import click
+
+from service.scopes import SCOPES
+from service.settings import Settings, WrongSetting, from_environment
+
+_TTL = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Ttl(click.ParamType[int]):
+    """How long a token is good: a number and s, m, h or d."""
+
+    name = "ttl"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _TTL.fullmatch(str(value))
+        if found is None:
+            self.fail(f"expected a number and s, m, h or d, such as 12h or 30d, got {value!r}", param, ctx)
+        return int(found[1]) * _SECONDS[found[2]]
+
+
+class Scopes(click.ParamType[str]):
+    """Scopes, separated by spaces or commas."""
+
+    name = "scopes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        scopes = str(value).replace(",", " ").split()
+        if not scopes or not set(scopes) <= set(SCOPES):
+            self.fail(f"expected some of {', '.join(SCOPES)}, got {value!r}", param, ctx)
+        return " ".join(scopes)
+
+
+@click.command()
+@click.option("--sub", required=True, metavar="NAME", help="Who it is for: the actor of the events.")
+@click.option("--scope", required=True, type=Scopes(), metavar='"…"', help=f"What it allows: {', '.join(SCOPES)}.")
+@click.option("--ttl", type=Ttl(), default="30d", show_default=True, metavar="TIME", help="How long: 90s, 12h, 30d.")
+@click.option("--json", "as_json", is_flag=True, help="Print the token and when it ends as JSON.")
+def token(sub: str, scope: str, ttl: int, as_json: bool) -> None:
+    """Make a token from NOTELOG_AUTH_SECRET (and NOTELOG_AUTH_ISSUER, NOTELOG_AUTH_AUDIENCE where they are set)."""
+    settings = Settings(**from_environment(os.environ))
+    settings.check()
+    if settings.auth_secret is None:
+        raise WrongSetting("NOTELOG_AUTH_SECRET: expected the secret that the service has; it is not set")
+    claims = _claims(settings, sub, scope, ttl)
+    made = _sign(claims, settings.auth_secret)
+    click.echo(json.dumps({"token": made, "expires_at": claims["exp"]}) if as_json else made)
+
+
+def _claims(settings: Settings, subject: str, scope: str, ttl_s: int) -> dict[str, Any]:
+    now = int(time.time())
+    given = {"iss": settings.auth_issuer, "aud": settings.auth_audience}
+    named = {name: value for name, value in given.items() if value is not None}
+    return {"sub": subject, "scope": scope, "iat": now, "exp": now + ttl_s, **named}
+
+
+def _sign(claims: dict[str, Any], secret: bytes) -> str:
+    """Signed, and read as the service will read it: what this prints is good there."""
+    from joserfc import jwt
+    from joserfc.jwk import OctKey
+
+    from service.auth import identity_of
+    from service.errors import Unauthorized
+
+    try:
+        identity_of(claims)
+    except Unauthorized as error:
+        raise WrongSetting(f"--sub {claims['sub'][:40]!r}: {error}") from None
+    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
