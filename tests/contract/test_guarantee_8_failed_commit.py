@@ -42,7 +42,7 @@ async def test_a_full_disk_refuses_and_recovers(engine: Engine, disk: Path) -> N
         before = [(await log.append(creation(), 0)).record for _ in range(10)]
         fill(disk)
         for _ in range(3):
-            with pytest.raises(LogUnavailable, match="full"):
+            with pytest.raises(LogUnavailable, match="make room there"):
                 await log.append(creation(), 0)
         assert log.fault is not None
         assert await everything(log) == before

@@ -17,6 +17,12 @@ LARGE = '{"description":"' + "x" * 60_000 + '"}'
 WIDE = '{"description":"' + "\N{GRINNING FACE}" * 60_000 + '"}'  # four bytes a character in memory
 
 
+def memory_bytes(text: str) -> int:
+    """What the characters of a text take in memory: one, two or four bytes each, as the widest of them needs."""
+    widest = max(map(ord, text), default=0)
+    return len(text) * (1 if widest < 256 else 2 if widest < 65_536 else 4)
+
+
 async def fill(log: EventLog, events: int, data: str) -> None:
     """Append that many notes."""
     await asyncio.gather(*(log.append(creation(data=data), 0) for _ in range(events)))
@@ -32,6 +38,9 @@ async def test_pages_are_bounded(engine: Engine, data: str) -> None:
     async with engine.opened() as log:
         from_file = await log.read(0), await log.read_stream(1)
     assert from_tail == from_file
+    assert (
+        len(from_file[0]) == 1 or sum(memory_bytes(record.data) for record in from_file[0]) <= contract.PAGE_BYTES_MAX
+    )
     assert len(from_file[0]) == max(1, contract.PAGE_BYTES_MAX // size_bytes)
 
 

@@ -83,7 +83,7 @@ async def test_a_query_that_ends_the_transaction_hurts_nobody_else(reader: Reade
         raise sqlite3.OperationalError("disk I/O error")
 
     outcomes = await asyncio.gather(
-        reader.read(total), reader.read(interrupted), reader.read(total), return_exceptions=True
+        *(reader.read(query) for query in (total, interrupted, total, interrupted)), return_exceptions=True
     )
     assert (outcomes[0], outcomes[2]) == (1, 1)
     assert isinstance(outcomes[1], sqlite3.OperationalError)

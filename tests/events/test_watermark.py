@@ -88,6 +88,24 @@ async def test_cancelled_waits_are_forgotten() -> None:
     assert mark._waiters == []
 
 
+async def test_the_order_survives_cancelled_waits() -> None:
+    """After many waits were cancelled the others are still woken in the order of their values, each at its own."""
+    mark = Watermark()
+    values = [value * 37 % 101 for value in range(1, 101)]
+    tasks = waiters(mark, *values)
+    await asyncio.sleep(0)
+    for task in tasks[:0:-1][:70]:
+        task.cancel()
+    await asyncio.sleep(0)
+    for reached in range(1, 101):
+        mark.raise_to(reached)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert all(
+            task.done() == (value <= reached) for value, task in zip(values, tasks, strict=True) if not task.cancelled()
+        )
+
+
 async def test_cancelled_and_woken_at_once() -> None:
     """A waiter that is cancelled in the same step in which it is woken disturbs nobody."""
     mark = Watermark()
