@@ -15,34 +15,30 @@ _TTL = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Ttl(click.ParamType[int]):
-    """How long a token is good: a number and s, m, h or d."""
-
-    name = "ttl"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = _TTL.fullmatch(str(value))
-        if found is None:
-            self.fail(f"expected a number and s, m, h or d, such as 12h or 30d, got {value!r}", param, ctx)
-        return int(found[1]) * _SECONDS[found[2]]
+def read_ttl(_context: click.Context, _option: click.Parameter, value: str) -> int:
+    """How long a token is good, in seconds: a number and s, m, h or d."""
+    found = _TTL.fullmatch(value)
+    if found is None:
+        raise click.BadParameter(f"expected a number and s, m, h or d, such as 12h or 30d, got {value!r}")
+    return int(found[1]) * _SECONDS[found[2]]
 
 
-class Scopes(click.ParamType[str]):
+def read_scopes(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """Scopes, separated by spaces or commas."""
-
-    name = "scopes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        scopes = str(value).replace(",", " ").split()
-        if not scopes or not set(scopes) <= set(SCOPES):
-            self.fail(f"expected some of {', '.join(SCOPES)}, got {value!r}", param, ctx)
-        return " ".join(scopes)
+    scopes = value.replace(",", " ").split()
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise click.BadParameter(f"expected some of {', '.join(SCOPES)}, got {value!r}")
+    return " ".join(scopes)
 
 
 @click.command()
 @click.option("--sub", required=True, metavar="NAME", help="Who it is for: the actor of the events.")
-@click.option("--scope", required=True, type=Scopes(), metavar='"…"', help=f"What it allows: {', '.join(SCOPES)}.")
-@click.option("--ttl", type=Ttl(), default="30d", show_default=True, metavar="TIME", help="How long: 90s, 12h, 30d.")
+@click.option(
+    "--scope", required=True, callback=read_scopes, metavar='"…"', help=f"What it allows: {', '.join(SCOPES)}."
+)
+@click.option(
+    "--ttl", callback=read_ttl, default="30d", show_default=True, metavar="TIME", help="How long: 90s, 12h, 30d."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the token and when it ends as JSON.")
 def token(sub: str, scope: str, ttl: int, as_json: bool) -> None:
     """Make a token from NOTELOG_AUTH_SECRET (and NOTELOG_AUTH_ISSUER, NOTELOG_AUTH_AUDIENCE where they are set)."""
