@@ -122,7 +122,7 @@ def _load(connection: sqlite3.Connection, records: list[RecordedEvent]) -> dict[
         return {}
     rows = connection.execute(
         "SELECT body FROM json_each(?) wanted JOIN versions"
-        " ON id = json_extract(wanted.value, '$[0]') AND version = json_extract(wanted.value, '$[1]')",
+        " ON versions.id = json_extract(wanted.value, '$[0]') AND version = json_extract(wanted.value, '$[1]')",
         (encoder.encode(wanted).decode(),),
     )
     notes = (decode_note(body) for (body,) in rows)

@@ -3,14 +3,26 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from events.note import Note, NoteCreated, NoteDeleted, NoteEdited, NoteRestored
+from projections.past import HistoryEntry
 
 
 class NoteList(Struct, frozen=True):
-    """A page of notes. ``next``: path and query of the next page; null: this was the last. ``count``: if asked for."""
+    """A page of notes. ``next``: path and query of the next page; null: this was the last. ``count``: if asked for.
+
+    ``as_of``: the position at which the list was so, if the past was asked for.
+    """
 
     notes: list[Note]
     next: str | None
     count: int | UnsetType = UNSET
+    as_of: int | UnsetType = UNSET
+
+
+class HistoryList(Struct, frozen=True):
+    """A page of a note's history, oldest first. ``next``: path and query of the next page; null: this was the last."""
+
+    history: list[HistoryEntry]
+    next: str | None
 
 
 class Alive(Struct, frozen=True):
@@ -80,3 +92,14 @@ class NoteRestoredEvent(EventFields, frozen=True, tag="NoteRestored"):
 
 
 Event = NoteCreatedEvent | NoteEditedEvent | NoteDeletedEvent | NoteRestoredEvent
+
+
+class EventList(Struct, frozen=True):
+    """A page of events. ``next``: path and query of the next page; null: this was the last. ``head``: last position.
+
+    A page may be shorter than asked for, or empty: only ``next`` tells the end.
+    """
+
+    events: list[Event]
+    next: str | None
+    head: int

@@ -10,15 +10,19 @@ import structlog
 from aiohttp import web
 from msgspec import Struct
 
+from events.database import Reader, open_reader
 from events.folder import DataFolder
 from events.log import EventLog
 from events.sqlite_log import SqliteLog
 from projections.notes import NoteChange, Notes
+from projections.past import Past
 from projections.queries import Queries
 from projections.runner import Runner
 from projections.search import Search
 from projections.tables import Tables
+from projections.versions import Versions
 from service import requests
+from service.audit import AuditApi
 from service.command_loop import CommandLoop
 from service.docs_page import DocsApi
 from service.feeds import EventsFeed, NotesFeed
@@ -40,6 +44,8 @@ from service.websocket import WebSocketApi
 # and a page of it, at about 70 µs an event, must not keep the notes waiting for long.
 SEARCH_LINGER_S = 0.25
 SEARCH_PAGE_EVENTS = 250
+# So do the versions, unless somebody asks for the past.
+VERSIONS_LINGER_S = 0.25
 
 logger = structlog.get_logger(__name__)
 
@@ -89,7 +95,8 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
 
     notes = Runner(log, Notes(), tables, announce)
     search = Runner(log, Search(), tables, linger_s=SEARCH_LINGER_S, page_events=SEARCH_PAGE_EVENTS)
-    runners: list[Runner[Any]] = [notes, search]
+    versions = Runner(log, Versions(), tables, linger_s=VERSIONS_LINGER_S)
+    runners: list[Runner[Any]] = [notes, search, versions]
     for runner in runners:
         await stack.enter_async_context(_in_background(runner.run()))
     await notes.begun()
@@ -104,10 +111,20 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     middleware = outermost(log, freshness, metrics, settings.access_log)
     app = web.Application(middlewares=[middleware], client_max_size=requests.BODY_BYTES_MAX)
-    notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop)
+    reader = Reader(await open_reader(opened.folder.events))
+    stack.push_async_callback(reader.close)
+    audit = AuditApi(log, Past(tables), Freshness(log, versions.checkpoint), reader)
+    notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop, audit=audit)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
     docs = DocsApi()
-    table = routes(notes_api, websocket, HealthApi(log, runners), metrics_api, docs)
+    table = routes(
+        notes=notes_api,
+        audit=audit,
+        websocket=websocket,
+        health=HealthApi(log, runners),
+        metrics=metrics_api,
+        docs=docs,
+    )
     docs.describe(table, settings.authentication)
     add_routes(app.router, table, gate.guard)
     gate.origins.allow_cors(app, list(app.router.routes()))

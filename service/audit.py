@@ -19,7 +19,7 @@ from projections.notes import NoteRow, decode_note
 from projections.past import HISTORY_VERSIONS_MAX, HistoryPage, Past
 from service import requests
 from service.errors import Flaw, Invalid, NoSuchEvent, NoSuchNote
-from service.event_stream import NDJSON, stream
+from service.event_stream import NDJSON, EventStream
 from service.freshness import Freshness
 
 _encode = msgspec.json.Encoder().encode
@@ -69,6 +69,7 @@ class AuditApi:
         self._past = past
         self._freshness = freshness
         self._events = events
+        self._stream = EventStream(log, events)
 
     async def history(self, request: web.Request) -> web.Response:
         """``GET /notes/{id}/history``: 200 with what each event did to the note."""
@@ -120,7 +121,7 @@ class AuditApi:
         if NDJSON in request.headers.get("Accept", ""):
             _require_forward(query)
             wanted = EventFilter(query.after or 0, head + 1, query.note_id, query.type)
-            return await stream(request, self._log, self._events, wanted, query.limit, self._headers(head))
+            return await self._stream.answer(request, wanted, query.limit, self._headers(head))
         page = await self._page(query, head)
         next_ = _next_events(query, page, head)
         parts = _encode({"next": next_, "head": head})

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from events.note import CreatedBy, Description, Priority, Title
+from events.note import INTEGER_MAX, CreatedBy, Description, Priority, Title
 from events.timestamps import normalised
 from service.errors import Flaw, Invalid, NotJson
 
@@ -52,6 +52,12 @@ class NotePatch(Struct, frozen=True, forbid_unknown_fields=True):
     version: ReadOnly = None
     updated_at: ReadOnly = None
     position: ReadOnly = None
+
+
+class RevertBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which version a note is to be again."""
+
+    version: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 
 
 def decode_body(body: bytes, type_: type[T]) -> tuple[T, str | None]:

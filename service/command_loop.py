@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from events import codec
 from events.errors import CommandReused, WrongExpectedPosition
@@ -22,7 +23,7 @@ from events.record import NewEvent, RecordedEvent
 from events.timestamps import rfc3339
 from projections.notes import decode_note
 from projections.queries import Queries
-from service.commands import Change, Circumstances, Command, Condition, CreateNote, decide
+from service.commands import Change, Circumstances, Command, Condition, CreateNote, RevertNote, decide
 from service.errors import LineFull, LostRaces, NoSuchNote, Refused
 from service.freshness import Freshness
 
@@ -86,7 +87,7 @@ class CommandLoop:
         for _ in range(RACES_MAX):
             note = line.note or await self._state(note_id)
             line.note = None  # until the append has answered, nobody knows
-            payload = self._decide(command, note, intent)
+            payload = self._decide(await self._looked_up(command, note), note, intent)
             if payload is None:
                 line.note = note
                 return await self._repeat(intent) or Outcome(_there(note))
@@ -134,11 +135,21 @@ class CommandLoop:
 
     async def _replay(self, record: RecordedEvent) -> Outcome:
         """The answer of the first time: the note as it was after the record, folded from its events."""
+        return Outcome(await self._note_at(record.note_id, record.version), replayed=True)
+
+    async def _looked_up(self, command: Change, note: Note) -> Change:
+        """The command with what it needs to know of the note's past."""
+        if isinstance(command, RevertNote) and command.version <= note.version:
+            return replace(command, target=await self._note_at(note.id, command.version))
+        return command
+
+    async def _note_at(self, note_id: int, at: int) -> Note:
+        """The note as it was at a version, folded from its events. There must be that version."""
         note: Note | None = None
-        while (version := note.version if note else 0) < record.version:
-            for earlier in await self._log.read_stream(record.note_id, version, record.version - version):
+        while (version := note.version if note else 0) < at:
+            for earlier in await self._log.read_stream(note_id, version, at - version):
                 note = evolve(note, codec.decode(earlier))
-        return Outcome(_there(note), replayed=True)
+        return _there(note)
 
     @asynccontextmanager
     async def _in_line(self, note_id: int) -> AsyncIterator["_Line"]:

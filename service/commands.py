@@ -14,8 +14,8 @@ from events.note import (
     NoteRestored,
     Payload,
 )
-from service.bodies import NoteBody, NotePatch, decode_body
-from service.errors import ConditionFailed, ConditionMissing, NoSuchNote
+from service.bodies import NoteBody, NotePatch, RevertBody, decode_body
+from service.errors import ConditionFailed, ConditionMissing, Flaw, Invalid, NoSuchNote
 
 DEFAULTS = {"description": "", "priority": 0}
 
@@ -58,7 +58,14 @@ class RestoreNote(Struct, frozen=True):
     """Bring a deleted note back as it was."""
 
 
-Change = ReplaceNote | PatchNote | DeleteNote | RestoreNote
+class RevertNote(Struct, frozen=True):
+    """Make the note what it was at a version. ``target``: that, None before it was looked up, or if there is none."""
+
+    version: int
+    target: Note | None = None
+
+
+Change = ReplaceNote | PatchNote | DeleteNote | RestoreNote | RevertNote
 Command = CreateNote | Change
 
 
@@ -105,10 +112,17 @@ def patch_note(body: bytes) -> PatchNote:
     )
 
 
+def revert_note(body: bytes) -> RevertNote:
+    """The command of a revert. Raises ``NotJson`` or ``Invalid``."""
+    revert, _ = decode_body(body, RevertBody)
+    return RevertNote(revert.version)
+
+
 def decide(command: Command, note: Note | None, under: Circumstances) -> Payload | None:
     """What happens when the command meets the note; None when nothing changes.
 
-    Existence is judged first, then the condition. Raises ``NoSuchNote``, ``ConditionFailed``, ``ConditionMissing``.
+    Existence is judged first, then the condition. Raises ``NoSuchNote``, ``ConditionFailed``, ``ConditionMissing``,
+    and ``Invalid`` for a version that cannot be reverted to.
     """
     if isinstance(command, CreateNote):
         return NoteCreated(
@@ -118,19 +132,25 @@ def decide(command: Command, note: Note | None, under: Circumstances) -> Payload
             under.actor if command.created_by is None else command.created_by,
             command.priority,
         )
-    if note is None or (note.deleted and not isinstance(command, RestoreNote)):
+    if note is None or (note.deleted and not isinstance(command, RestoreNote | RevertNote)):
         raise _no_such(note)
+    if isinstance(command, RevertNote):
+        _require_target(command)
     _require_condition(note, under)
     if isinstance(command, DeleteNote):
         return NoteDeleted()
     if isinstance(command, RestoreNote):
         return NoteRestored() if note.deleted else None
     changes = _changes(note, _wanted(command))
+    if note.deleted:
+        return NoteRestored(**changes)
     return NoteEdited(**changes) if changes else None
 
 
-def _wanted(command: ReplaceNote | PatchNote) -> dict[str, Any]:
+def _wanted(command: ReplaceNote | PatchNote | RevertNote) -> dict[str, Any]:
     """The values that the command wants, by field."""
+    if isinstance(command, RevertNote):
+        return {name: getattr(command.target, name) for name in CONTENT}
     values = msgspec.structs.asdict(command)
     return {name: value for name, value in values.items() if value is not UNSET and value is not None}
 
@@ -146,6 +166,13 @@ def _require_condition(note: Note, under: Circumstances) -> None:
             raise ConditionMissing
     elif not under.condition.holds(note):
         raise ConditionFailed(note)
+
+
+def _require_target(command: RevertNote) -> None:
+    if command.target is None:
+        raise Invalid([Flaw("#/version", f"the note has no version {command.version}")])
+    if command.target.deleted:
+        raise Invalid([Flaw("#/version", f"the note was deleted at version {command.version}: send DELETE instead")])
 
 
 def _no_such(note: Note | None) -> NoSuchNote:

@@ -9,9 +9,11 @@ import time
 from functools import partial
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from events.database import Reader
 from events.log import EventLog
+from events.note import INTEGER_MAX
 from events.views import EventFilter, select_forward
 
 NDJSON = "application/x-ndjson"
@@ -26,52 +28,49 @@ REST_FACTOR = 9
 WRITE_TIMEOUT_S = 30.0
 
 
-async def stream(
-    request: web.Request,
-    log: EventLog,
-    events: Reader,
-    wanted: EventFilter,
-    limit: int | None,
-    headers: dict[str, str],
-) -> web.StreamResponse:
-    """Answer with all events that pass, or the first ``limit``; memory is bounded by a page.
+class EventStream:
+    """Streams of a log. ``events``: a connection for reads that may be long."""
 
-    Cancel, or a reader that is gone: it ends. A fault in the middle breaks the connection, so that nobody takes the
-    part for the whole.
-    """
-    response = web.StreamResponse(headers=headers | {"Content-Type": NDJSON})
-    request_id = request.get("request_id")
-    if request_id:
-        response.headers["X-Request-Id"] = request_id
-    await response.prepare(request)
-    if request.method != "HEAD":
-        try:
-            await _write_pages(response, log, events, wanted, limit)
-        except BaseException:
-            if request.transport is not None:
-                request.transport.abort()
-            raise
-        await response.write_eof()
-    return response
+    def __init__(self, log: EventLog, events: Reader) -> None:
+        self._log = log
+        self._events = events
 
+    async def answer(
+        self, request: web.Request, wanted: EventFilter, limit: int | None, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Answer with all events that pass, or the first ``limit``; memory is bounded by a page.
 
-async def _write_pages(
-    response: web.StreamResponse, log: EventLog, events: Reader, wanted: EventFilter, limit: int | None
-) -> None:
-    courtesy = Courtesy(log)
-    after, left = wanted.after, limit
-    while after + 1 < wanted.before and left != 0:
-        started = time.perf_counter()
-        page_events = courtesy.page_events if left is None else min(left, courtesy.page_events)
-        rest = EventFilter(after, wanted.before, wanted.note_id, wanted.type)
-        page = await events.read(partial(select_forward, wanted=rest, limit=page_events))
-        if page.views:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await response.write(("\n".join(page.views) + "\n").encode())
-        after = page.reached
-        if left is not None:
+        Cancel, or a reader that is gone: it ends. A fault in the middle breaks the connection, so that nobody takes
+        the part for the whole.
+        """
+        known = {"Content-Type": NDJSON, "X-Request-Id": str(request["request_id"])}
+        response = web.StreamResponse(headers=headers | known)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            try:
+                await self._write_pages(response, wanted, limit)
+                await response.write_eof()
+            except ConnectionError:
+                pass  # the reader is gone
+            except BaseException:
+                if request.transport is not None:
+                    request.transport.abort()
+                raise
+        return response
+
+    async def _write_pages(self, response: web.StreamResponse, wanted: EventFilter, limit: int | None) -> None:
+        courtesy = Courtesy(self._log)
+        left = INTEGER_MAX if limit is None else limit
+        while wanted.after + 1 < wanted.before and left:
+            started = time.perf_counter()
+            page_events = min(left, courtesy.page_events)
+            page = await self._events.read(partial(select_forward, wanted=wanted, limit=page_events))
+            if page.views:
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await response.write(("\n".join(page.views) + "\n").encode())
+            wanted = replace(wanted, after=page.reached)
             left -= len(page.views)
-        await courtesy.rest(time.perf_counter() - started)
+            await courtesy.rest(time.perf_counter() - started)
 
 
 class Courtesy:

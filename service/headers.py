@@ -19,6 +19,7 @@ class Header(Struct, frozen=True):
 
 
 HEADERS = {
+    "Accept": Header("application/x-ndjson: a stream of all events, one a line.", TEXT),
     "Allow": Header("The methods that are allowed.", TEXT),
     "Cache-Control": Header("How long the answer may be kept.", TEXT),
     "Content-Security-Policy": Header("What the page may load: only what this service serves.", TEXT),

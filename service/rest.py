@@ -16,9 +16,10 @@ from projections.notes import NoteRow
 from projections.queries import PAGE_NOTES_MAX, Queries
 from projections.words import words
 from service import commands, cursors, requests
+from service.audit import AsOf, AuditApi, NoteQuery
 from service.command_loop import CommandLoop, Outcome
 from service.commands import Change, DeleteNote, RestoreNote
-from service.errors import NoSuchNote
+from service.errors import Flaw, Invalid, NoSuchNote
 from service.freshness import Freshness
 
 _encode = msgspec.json.Encoder().encode
@@ -41,10 +42,11 @@ class ListQuery(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     priority_max: Priority | None = None
     q: Annotated[str, Meta(max_length=1000, description="all its words, the last one as a prefix")] | None = None
     count: bool = False
+    as_of: AsOf | None = None
 
     @property
     def selection(self) -> Selection:
-        """Which notes, in which order."""
+        """Which notes, in which order. ``as_of`` is a position here: a time was looked up before."""
         return Selection(
             cast(SortField, self.sort.removeprefix("-")),
             self.sort.startswith("-"),
@@ -53,6 +55,7 @@ class ListQuery(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
             self.priority_min,
             self.priority_max,
             self.q if self.q and words(self.q) else "",
+            None if self.as_of is None else int(self.as_of),
         )
 
 
@@ -60,13 +63,21 @@ class NotesApi:
     """The handlers of ``/notes``."""
 
     def __init__(
-        self, log: EventLog, queries: Queries, freshness: Freshness, search_freshness: Freshness, loop: CommandLoop
+        self,
+        log: EventLog,
+        queries: Queries,
+        freshness: Freshness,
+        search_freshness: Freshness,
+        loop: CommandLoop,
+        *,
+        audit: AuditApi,
     ) -> None:
         self._epoch = log.epoch
         self._queries = queries
         self._freshness = freshness
         self._search_freshness = search_freshness
         self._loop = loop
+        self._audit = audit
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /notes``: 201 with the note."""
@@ -91,6 +102,10 @@ class NotesApi:
         """``POST /notes/{id}/restore``: 200 with the note."""
         return await self._change(request, lambda body: RestoreNote())
 
+    async def revert(self, request: web.Request) -> web.Response:
+        """``POST /notes/{id}/revert``: 200 with the note as it was at a version."""
+        return await self._change(request, commands.revert_note, requests.JSON)
+
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE /notes/{id}``: 204."""
         outcome = await self._execute(request, lambda body: DeleteNote())
@@ -98,7 +113,9 @@ class NotesApi:
 
     async def read(self, request: web.Request) -> web.Response:
         """``GET /notes/{id}``: 200 with the note, 304, or 404."""
-        requests.require_no_query(request)
+        query = requests.query(request, NoteQuery) if request.query_string else NoteQuery()
+        if query != NoteQuery():
+            return await self._audit.note(request, query)
         note_id = requests.note_id(request)
         await self._freshness.reach_head(requests.min_position(request))
         checkpoint = self._freshness.checkpoint
@@ -115,13 +132,27 @@ class NotesApi:
     async def list(self, request: web.Request) -> web.Response:
         """``GET /notes``: 200 with a page of notes."""
         query = requests.query(request, ListQuery)
+        if query.as_of is not None:
+            return await self._list_as_of(request, query, query.as_of)
         selection = query.selection
-        after = None
-        if query.cursor is not None:
-            after = cursors.decode(query.cursor, self._epoch, msgspec.structs.asdict(selection))
+        after = self._after(query)
         shown = await self._shown(selection, requests.min_position(request))
         page = await self._queries.list(selection, after, query.limit, query.count)
         return self._page(request, page, query, shown)
+
+    async def _list_as_of(self, request: web.Request, query: ListQuery, as_of: str) -> web.Response:
+        """The list as it was; its further pages stay at the position that was found for a time."""
+        if query.q is not None:
+            raise Invalid([Flaw("?q", "the past cannot be searched for words: leave out either q or as_of")])
+        position, shown = await self._audit.position(as_of, requests.min_position(request))
+        query = msgspec.structs.replace(query, as_of=str(position))
+        page = await self._audit.list(query.selection, self._after(query), query.limit, query.count)
+        return self._page(request, page, query, shown)
+
+    def _after(self, query: ListQuery) -> Key | None:
+        if query.cursor is None:
+            return None
+        return cursors.decode(query.cursor, self._epoch, msgspec.structs.asdict(query.selection))
 
     async def _shown(self, selection: Selection, min_position: int) -> int:
         """Wait until the tables are fresh enough for the selection; the position that they show."""
@@ -133,7 +164,9 @@ class NotesApi:
 
     def _page(self, request: web.Request, page: NoteList, query: ListQuery, shown: int) -> web.Response:
         next_ = self._next(query, page.last)
-        parts = {"next": next_} if page.count is None else {"next": next_, "count": page.count}
+        parts: dict[str, object] = {"next": next_} if page.count is None else {"next": next_, "count": page.count}
+        if query.as_of is not None:
+            parts["as_of"] = query.selection.as_of
         body = b'{"notes":[%b],%b' % (",".join([row.body for row in page.notes]).encode(), _encode(parts)[1:])
         headers = self._headers(shown)
         headers["ETag"] = tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'

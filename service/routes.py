@@ -11,9 +11,11 @@ from aiohttp import web
 
 from events.note import Note
 from service import problems
-from service.answers import Alive, NoteList, Readiness
-from service.bodies import NoteBody, NotePatch
+from service.answers import Alive, Event, EventList, HistoryList, NoteList, Readiness
+from service.audit import AuditApi, EventsQuery, HistoryQuery, NoteQuery
+from service.bodies import NoteBody, NotePatch, RevertBody
 from service.docs_page import DocsApi
+from service.event_stream import NDJSON
 from service.health import HealthApi
 from service.metrics import MetricsApi
 from service.requests import JSON, MERGE_PATCH, NoQuery
@@ -24,6 +26,7 @@ from service.websocket import WebSocketApi
 TEXT = "text/plain"
 
 READ_HEADERS = ("If-None-Match", "Notelog-Min-Position")
+AUDIT_HEADERS = ("Notelog-Min-Position",)
 READ_PROBLEMS = (problems.INVALID, problems.BEHIND, problems.STOPPED)
 CHANGE_HEADERS = ("If-Match", "Idempotency-Key")
 CHANGE_PROBLEMS = (
@@ -53,6 +56,10 @@ DELETED = Answer("The note is deleted.", headers=(*LOG_HEADERS, "Idempotency-Rep
 NOTES = Answer("A page of notes.", {JSON: NoteList}, (*LOG_HEADERS, "ETag", "Link"))
 SAME_NOTES = Answer("It is the page that If-None-Match names.", headers=NOTES.headers)
 
+HISTORY = Answer("A page of the note's history.", {JSON: HistoryList})
+EVENTS = Answer("A page of events; or all, one a line.", {JSON: EventList, NDJSON: Event})
+ONE_EVENT = Answer("The event.", {JSON: Event})
+
 DESCRIPTION = Answer("The description.", {JSON: dict[str, Any]}, ())
 FILE = Answer("The file.", {"text/css": str, "text/javascript": str}, ("ETag", "Cache-Control"))
 SAME_FILE = Answer("It is the one that If-None-Match names.", headers=FILE.headers)
@@ -61,7 +68,13 @@ SAME_PAGE = Answer(SAME_FILE.summary, headers=PAGE.headers)
 
 
 def routes(
-    notes: NotesApi, websocket: WebSocketApi, health: HealthApi, metrics: MetricsApi, docs: DocsApi
+    *,
+    notes: NotesApi,
+    audit: AuditApi,
+    websocket: WebSocketApi,
+    health: HealthApi,
+    metrics: MetricsApi,
+    docs: DocsApi,
 ) -> list[Route]:
     """Every path that is served, who serves it, and what is to be said of it."""
     return [
@@ -75,7 +88,7 @@ def routes(
         ),
         Route(
             "GET", "/notes/{id}", notes.read, "Read a note", "notes:read",
-            {200: ONE_NOTE, 304: SAME}, (*READ_PROBLEMS, problems.NOT_FOUND), query=NoQuery, headers=READ_HEADERS,
+            {200: ONE_NOTE, 304: SAME}, (*READ_PROBLEMS, problems.NOT_FOUND), query=NoteQuery, headers=READ_HEADERS,
         ),
         Route(
             "PUT", "/notes/{id}", notes.replace, "Replace a note", "notes:write",
@@ -94,6 +107,24 @@ def routes(
         Route(
             "POST", "/notes/{id}/restore", notes.restore, "Bring a deleted note back", "notes:write",
             {200: CHANGED}, (*CHANGE_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+        ),
+        Route(
+            "POST", "/notes/{id}/revert", notes.revert, "Make a note what it was at a version", "notes:write",
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            body=RevertBody,
+        ),
+        Route(
+            "GET", "/notes/{id}/history", audit.history, "What happened to a note", "audit:read",
+            {200: HISTORY}, (*READ_PROBLEMS, problems.NOT_FOUND), query=HistoryQuery, headers=AUDIT_HEADERS,
+        ),
+        Route(
+            "GET", "/events", audit.events, "List events, or stream them as NDJSON", "audit:read",
+            {200: EVENTS}, (problems.INVALID, problems.BEHIND), query=EventsQuery, headers=("Accept", *AUDIT_HEADERS),
+        ),
+        Route(
+            "GET", "/events/{position}", audit.event, "Read an event", "audit:read",
+            {200: ONE_EVENT}, (problems.INVALID, problems.BEHIND, problems.NOT_FOUND), query=NoQuery,
+            headers=AUDIT_HEADERS,
         ),
         Route(
             "GET", "/ws", websocket.connect, "Follow the changes on a websocket (see asyncapi.json)", None,
