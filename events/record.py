@@ -123,7 +123,8 @@ def command_hash(subject: str, key: str) -> bytes:
 
 def request_hash(method: str, target: str, if_match: str, body: bytes) -> bytes:
     """What was asked: 16 bytes of SHA-256 over method, target, If-Match and body, each with its length."""
-    return _hash16(method.encode(), target.encode(), if_match.encode(), body)
+    # A header may hold any bytes; those that are no UTF-8 stand in it as surrogates.
+    return _hash16(method.encode(), target.encode(), if_match.encode(errors="surrogateescape"), body)
 
 
 def _hash16(*parts: bytes) -> bytes:

@@ -30,15 +30,23 @@ def normalised(text: str) -> str:
     if form is None:
         raise ValueError("expected a time like 2017-08-23T00:00:00Z or 2017-08-23 00:00")
     day, minutes, seconds, fraction, zone = form.groups()
+    text = f"{day}T{minutes}:{seconds or '00'}"
+    if zone is None or zone in "Zz":
+        zone = "+00:00"
     try:
-        local = datetime.fromisoformat(f"{day}T{minutes}:{seconds or '00'}{(zone or 'Z').upper()}")
+        there = datetime.fromisoformat(text + zone)
     except ValueError as error:
         raise ValueError(f"there is no such time: {error}") from None
+    if zone != "+00:00":
+        text = _in_utc(there)
+    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
+
+
+def _in_utc(there: datetime) -> str:
     try:
-        utc = local.astimezone(UTC)
+        return there.astimezone(UTC).isoformat().removesuffix("+00:00")
     except OverflowError:
         raise ValueError("expected a year from 1 to 9999 in UTC") from None
-    return f"{utc:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + (f".{fraction}Z" if fraction else "Z")
 
 
 def microseconds(text: str) -> int:

@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from events.note import INTEGER_MAX
-from events.record import META_BYTES_MAX, command_hash, request_hash
+from events.record import command_hash, request_hash
 from service.bodies import fit
 from service.command_loop import Intent
 from service.commands import Condition
@@ -24,8 +24,10 @@ KEY_CHARACTERS_MAX = 255
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+_encode = msgspec.json.Encoder().encode
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _ENTITY_TAG = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
@@ -58,7 +60,7 @@ def intent(request: web.Request, body: bytes) -> Intent:
     """Who asks for what, under which key and condition. Raises ``Invalid`` for a key that is no key."""
     actor = subject(request)
     headers = request.headers
-    if_match = ", ".join(headers.getall("If-Match", ()))
+    if_match = ", ".join(headers.getall("If-Match")) if "If-Match" in headers else ""
     key = _key(headers)
     return Intent(
         actor,
@@ -70,9 +72,9 @@ def intent(request: web.Request, body: bytes) -> Intent:
 
 
 def _key(headers: MultiMapping[str]) -> str | None:
-    keys = headers.getall("Idempotency-Key", ())
-    if not keys:
+    if "Idempotency-Key" not in headers:
         return None
+    keys = headers.getall("Idempotency-Key")
     if len(keys) > 1 or len(keys[0]) > KEY_CHARACTERS_MAX or not _VISIBLE.fullmatch(keys[0]):
         raise Invalid([Flaw("Idempotency-Key", f"expected 1 to {KEY_CHARACTERS_MAX} visible ASCII characters, once")])
     return str(keys[0])
@@ -97,11 +99,19 @@ def matches(if_none_match: str | None, tag: str) -> bool:
     return any(star or given == wanted for _, given, star in _ENTITY_TAG.findall(if_none_match))
 
 
+class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of a request beside its event: its id, and where it stands in a distributed trace."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
 def meta(request: web.Request) -> str:
-    """What is kept of the request beside the event: its id, and where it stands in a distributed trace."""
-    known = {"request_id": request.get("request_id"), "traceparent": request.headers.get("traceparent")}
-    text = msgspec.json.encode({name: value for name, value in known.items() if value}).decode(errors="replace")
-    return text if len(text) <= META_BYTES_MAX else "{}"
+    """The ``meta`` of the request's event, as JSON. A traceparent that is none (W3C Trace Context §3.2) is left out."""
+    trace = request.headers.get("traceparent")
+    if trace is not None and not _TRACE_PARENT.fullmatch(trace):
+        trace = None
+    return _encode(RequestMeta(request["request_id"], trace)).decode()
 
 
 def note_id(request: web.Request) -> int:
