@@ -43,9 +43,9 @@ def ask(server: Server, request: Request, number: int = 1) -> Answer:
         return ask_on(connection, server, request, number)
 
 
-def connect(server: Server) -> http.client.HTTPConnection:
+def connect(server: Server, answer_s_max: float = ANSWER_S_MAX) -> http.client.HTTPConnection:
     """A connection that is kept for several requests."""
-    return http.client.HTTPConnection(server.host, server.port, timeout=ANSWER_S_MAX)
+    return http.client.HTTPConnection(server.host, server.port, timeout=answer_s_max)
 
 
 def ask_on(connection: http.client.HTTPConnection, server: Server, request: Request, number: int) -> Answer:

@@ -20,6 +20,7 @@ from bench.writer import Write, write_all, write_at_rate
 READERS = 100
 HUNG = 200
 HUNG_S = 50  # the writes go on for as long; the hung ones should be gone after 40
+FILLING_EVENTS = 8000  # 32 MB: more than the server keeps in memory
 WIDE_BODY = BODY.replace("sample notes", "x" * 4000)  # fills the buffers of a hung reader soon
 MANY = 10_000
 MISSED_EVENTS = 100
@@ -43,7 +44,7 @@ def hung(run: Run) -> Report:
         server = place.server("notelog")
         readers.connect(READERS)
         progress("readers alone")
-        asyncio.run(watched(server, readers, run.seconds, WIDE_BODY, place.folder))  # buffers grow to what they need
+        asyncio.run(write_all(server, WIDE_BODY, FILLING_EVENTS, 8))  # what is kept in memory has its full size now
         _, alone = asyncio.run(watched(server, readers, run.seconds * run.rounds, WIDE_BODY, place.folder))
         memory, sockets = server.memory_bytes(), server.sockets()
         silent.connect(HUNG, reads=False)
@@ -117,7 +118,7 @@ def resume(run: Run) -> Report:
             server = place.start(notelog()) or server
             missed = asyncio.run(write_all(server, BODY, MISSED_EVENTS, 8))
             progress(f"{MANY:,} resume")
-            meanwhile, resumed_s = asyncio.run(resuming(server, readers))
+            meanwhile, resumed_s, again = asyncio.run(resuming(server, readers))
             readers.reached(max(write.position for write in missed))
             memory = server.memory_bytes() / MIB
     rows = [
@@ -130,18 +131,21 @@ def resume(run: Run) -> Report:
     ]
     worse = percentile(to_answers(meanwhile), 0.99) / percentile(to_answers(usual), 0.99)
     target = Target(f"p99 of POST while they resume ÷ with {MANY:,} subscribers", spread([worse]), 5)
-    remarks = [f"All had caught up {number(resumed_s)} s after the first one came back; {number(memory)} MiB then."]
+    remarks = [
+        f"All had caught up {number(resumed_s)} s after the first one came back; {number(memory)} MiB then.",
+        f"{again:,} were cut off before they had caught up, and came again.",
+    ]
     table = Table([f"POST, {CALM_WRITES_PER_S} a second", "p50 ms", "p99 ms"], rows)
     return Report("resume", "All resume at once", [table], [target], remarks)
 
 
-async def resuming(server: Server, readers: Subscribers) -> tuple[list[Write], float]:
-    """All come back; the writes that were answered meanwhile, and the seconds until all had caught up."""
+async def resuming(server: Server, readers: Subscribers) -> tuple[list[Write], float, int]:
+    """All come back; the writes that were answered meanwhile, and what `Subscribers.resume` says."""
     writing = asyncio.create_task(write_at_rate(server, BODY, CALM_WRITES_PER_S, RESUME_S))
     began = time.monotonic()
-    resumed_s = await asyncio.to_thread(readers.resume, server)
+    resumed_s, again = await asyncio.to_thread(readers.resume, server)
     writes = await writing
-    return during(writes, began, began + resumed_s), resumed_s
+    return during(writes, began, began + resumed_s), resumed_s, again
 
 
 def during(writes: Sequence[Write], began: float, ended: float) -> list[Write]:

@@ -25,6 +25,7 @@ SUBSCRIBERS = 1000
 BURST_EVENTS = 1000
 BURST_ROUNDS_MAX = 3  # a burst costs the bare loop a million writes
 BURST_CLIENTS = 64
+BROADCAST_S_MAX = 120.0
 WATCHERS = 100
 WRITES_PER_S = 100
 FAIRNESS = "notelog's CPU holds the durable POSTs too; the bare loop sends a frame that notelog sent for one event."
@@ -140,7 +141,7 @@ def side(server: Server, feed: str | None, stack: ExitStack) -> Side:
     progress(f"connecting {SUBSCRIBERS} to {server.name}")
     readers = stack.enter_context(Subscribers(server))
     readers.connect(SUBSCRIBERS, feed)
-    connection = connect(server)
+    connection = connect(server, BROADCAST_S_MAX)
     stack.callback(connection.close)
     return Side(server, readers, connection)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.answers import ask
-from bench.contender import NOTES, notelog
+from bench.contender import BODY, NOTES, notelog
+from bench.load import Request
 
 SEED = 20170823
 EDIT_EVERY = 10  # of ten events nine create a note and one edits an earlier one
@@ -27,7 +28,7 @@ def fill(folder: Path, events: int) -> int:
     """Makes a log of so many events in an empty folder; the tables are built at the next start. The number of notes."""
     with notelog().start(folder, ()) as server:
         ask(server, NOTES.create)
-        ask(server, NOTES.edit)
+        ask(server, Request("PUT", "/notes/1", BODY % 2))  # one number more than the note was created with
     with closing(sqlite3.connect(folder / "events.db", isolation_level=None)) as database:
         database.row_factory = sqlite3.Row
         models = [dict(row) for row in database.execute("SELECT * FROM events ORDER BY position")]

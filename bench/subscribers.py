@@ -66,9 +66,13 @@ class Subscribers:
         """Connects and waits until all have caught up; the seconds that it took."""
         return float(self._ask("connect", count=count, feed=feed, after=after, reads=reads))
 
-    def resume(self, server: Server) -> float:
-        """Connects all again at once, each from its own position; the seconds until all have caught up."""
-        return float(self._ask("resume", host=server.host, port=server.port))
+    def resume(self, server: Server) -> tuple[float, int]:
+        """Connects all again at once, each from its own position; who is cut off before it has caught up comes again.
+
+        The seconds until all have caught up, and how many had to come again.
+        """
+        seconds, again = self._ask("resume", host=server.host, port=server.port)
+        return float(seconds), int(again)
 
     def reached(self, position: int) -> float:
         """Waits until each has this position; the time (of the monotonic clock) when the last one had it."""
@@ -130,16 +134,18 @@ class Crowd:
                 member.transport.pause_reading()
         return time.monotonic() - started
 
-    async def resume(self, host: str, port: int) -> float:
+    async def resume(self, host: str, port: int) -> tuple[float, int]:
         """See `Subscribers.resume`."""
         self._address = (host, port)
-        started = time.monotonic()
-        old, self._members = self._members, []
+        started, again = time.monotonic(), 0
         limit = asyncio.Semaphore(CONNECTING_MAX)
-        self._members = [Subscriber("/ws", "events", member.position, self._changed) for member in old]
-        await asyncio.gather(*(self._open(member, limit, True) for member in self._members))
-        await self._all(lambda member: member.ready)
-        return time.monotonic() - started
+        while gone := [member for member in self._members if member.closed is not None]:
+            again += len(gone)
+            new = [Subscriber("/ws", "events", member.position, self._changed) for member in gone]
+            self._members = [member for member in self._members if member.closed is None] + new
+            await asyncio.gather(*(self._open(member, limit, True) for member in new))
+            await self._all(lambda member: member.ready or member.closed is not None)
+        return time.monotonic() - started, again - len(self._members)
 
     async def reached(self, position: int) -> float:
         """See `Subscribers.reached`."""
@@ -184,8 +190,12 @@ class Crowd:
             if not reads:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # a small window: it is full soon
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(connection, self._address)
-            await loop.create_connection(lambda: member, sock=connection)
+            try:
+                await loop.sock_connect(connection, self._address)
+                await loop.create_connection(lambda: member, sock=connection)
+            except OSError as error:
+                connection.close()
+                member.connection_lost(error)
 
     async def _all(self, holds: Callable[[Subscriber], bool]) -> float:
         self._holds = holds
@@ -194,7 +204,8 @@ class Crowd:
         if self._waiting:
             await asyncio.wait_for(self._done.wait(), ANSWER_S_MAX)
         if self._waiting:
-            raise ConnectionError(f"closed too soon: {next(iter(self._waiting)).closed}")
+            reasons = {str(member.closed) for member in self._waiting if member.closed is not None}
+            raise ConnectionError(f"{len(self._waiting)} were not there, some had been closed: {sorted(reasons)[:5]}")
         return time.monotonic()
 
     def _changed(self, member: Subscriber) -> None:
