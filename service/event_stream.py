@@ -15,6 +15,7 @@ from events.database import Reader
 from events.log import EventLog
 from events.note import INTEGER_MAX
 from events.views import EventFilter, select_forward
+from service.requests import REQUEST_ID
 
 NDJSON = "application/x-ndjson"
 # Alone: a page of ordinary events is read in 5 ms. Beside others: it is over before anybody could notice.
@@ -43,7 +44,7 @@ class EventStream:
         Cancel, or a reader that is gone: it ends. A fault in the middle breaks the connection, so that nobody takes
         the part for the whole.
         """
-        known = {"Content-Type": NDJSON, "X-Request-Id": str(request["request_id"])}
+        known = {"Content-Type": NDJSON, "X-Request-Id": request[REQUEST_ID]}
         response = web.StreamResponse(headers=headers | known)
         await response.prepare(request)
         if request.method != "HEAD":

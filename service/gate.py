@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from service.errors import Forbidden, Unauthorized
 from service.origins import Origins
+from service.requests import SUBJECT
 from service.route import Handler, Route
 from service.scopes import Scope
 from service.settings import Settings
@@ -85,7 +86,7 @@ class Gate:
         async def admitted(request: web.Request) -> web.StreamResponse:
             if (identity := await self._identify(request)) is not None:
                 _require_scopes(identity, request, scope)
-                request["subject"] = identity.subject
+                request[SUBJECT] = identity.subject
             return await handler(request)
 
         return admitted

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestPayloadError
 
 from events.log import EventLog
-from service import problems
+from service import problems, requests
 from service.freshness import Freshness
 from service.metrics import Metrics
 
@@ -45,7 +45,7 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        request["request_id"] = request_id = _given_id(request) or next(new_id)
+        request[requests.REQUEST_ID] = request_id = _given_id(request) or next(new_id)
         response = await answer(request, handler)
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
@@ -92,7 +92,7 @@ def _log_access(request: web.Request, response: web.StreamResponse, seconds: flo
     resource = request.match_info.route.resource
     logger.info(
         "request",
-        request_id=request["request_id"],
+        request_id=request[requests.REQUEST_ID],
         method=request.method,
         route=resource.canonical if resource else None,
         status=response.status,
@@ -104,7 +104,7 @@ def _log_access(request: web.Request, response: web.StreamResponse, seconds: flo
 def _log_failure(request: web.Request, status: int, error: Exception) -> None:
     logger.error(
         "request failed",
-        request_id=request["request_id"],
+        request_id=request[requests.REQUEST_ID],
         method=request.method,
         path=request.path,
         status=status,

@@ -24,6 +24,11 @@ KEY_CHARACTERS_MAX = 255
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+REQUEST_ID = web.RequestKey("request_id", str)
+"""The request's name in logs and in its event."""
+SUBJECT = web.RequestKey("subject", str)
+"""Who asks, where a token says it."""
+
 _encode = msgspec.json.Encoder().encode
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _ENTITY_TAG = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
@@ -32,9 +37,11 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body. Raises 413 when it is too large, 408 when it takes too long."""
+    """The whole body. Raises 413 when it is too large or says that it will be, 408 when it takes too long."""
     if request.content.is_eof():
         return await request.read()
+    if (size_bytes := request.content_length) is not None and size_bytes > BODY_BYTES_MAX:
+        raise web.HTTPRequestEntityTooLarge(BODY_BYTES_MAX, size_bytes)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
@@ -53,7 +60,8 @@ def require_media_type(request: web.Request, *taken: str) -> None:
 
 def subject(request: web.Request) -> str:
     """Who asks: the subject of the token, or ``anonymous``."""
-    return str(request.get("subject", "anonymous"))
+    who: str = request.get(SUBJECT, "anonymous")
+    return who
 
 
 def intent(request: web.Request, body: bytes) -> Intent:
@@ -111,7 +119,7 @@ def meta(request: web.Request) -> str:
     trace = request.headers.get("traceparent")
     if trace is not None and not _TRACE_PARENT.fullmatch(trace):
         trace = None
-    return _encode(RequestMeta(request["request_id"], trace)).decode()
+    return _encode(RequestMeta(request[REQUEST_ID], trace)).decode()
 
 
 def note_id(request: web.Request) -> int:
