@@ -31,7 +31,8 @@ SUBJECT = web.RequestKey("subject", str)
 
 _encode = msgspec.json.Encoder().encode
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-_ENTITY_TAG = re.compile(r'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
+_ENTITY_TAG = re.compile(r'[\s,]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
+_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
@@ -51,11 +52,16 @@ async def read_body(request: web.Request) -> bytes:
 
 def require_media_type(request: web.Request, *taken: str) -> None:
     """Raises ``UnsupportedMediaType`` when the body is said to be something else. No Content-Type means JSON."""
-    if "Content-Type" in request.headers and request.content_type not in taken:
-        raise UnsupportedMediaType(request.content_type, " or ".join(taken))
+    if (given := request.headers.get("Content-Type")) and request.content_type not in taken:
+        raise UnsupportedMediaType(_shown(given), " or ".join(taken))
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
-        raise UnsupportedMediaType(f"Content-Encoding {encoding}", "a body without Content-Encoding")
+        raise UnsupportedMediaType(f"Content-Encoding {_shown(encoding)}", "a body without Content-Encoding")
+
+
+def _shown(header: str) -> str:
+    """A header as an answer can show it: bytes that are no UTF-8 stand in it as surrogates."""
+    return header[:100].encode(errors="backslashreplace").decode()
 
 
 def subject(request: web.Request) -> str:
@@ -75,7 +81,7 @@ def intent(request: web.Request, body: bytes) -> Intent:
         command_hash(actor, key) if key is not None else None,
         request_hash(request.method, request.rel_url.raw_path, if_match, body) if key is not None else None,
         meta(request),
-        condition(if_match) if if_match else None,
+        condition(if_match) if "If-Match" in headers else None,
     )
 
 
@@ -90,13 +96,10 @@ def _key(headers: MultiMapping[str]) -> str | None:
 
 def condition(if_match: str) -> Condition:
     """What If-Match says (RFC 9110 §13.1.1). Weak tags and what is no tag match nothing, so the change is refused."""
-    versions = set()
-    for weak, tag, star in _ENTITY_TAG.findall(if_match):
-        if star:
-            return Condition(None)
-        if not weak and _DIGITS.fullmatch(tag):
-            versions.add(int(tag))
-    return Condition(frozenset(versions))
+    if if_match.strip() == "*":
+        return Condition(None)
+    tags = (tag for weak, tag, _ in _entity_tags(if_match) if tag and not weak)
+    return Condition(frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag)))
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:
@@ -104,7 +107,18 @@ def matches(if_none_match: str | None, tag: str) -> bool:
     if if_none_match is None:
         return False
     wanted = tag.removeprefix("W/").strip('"')
-    return any(star or given == wanted for _, given, star in _ENTITY_TAG.findall(if_none_match))
+    return any(star or given == wanted for _, given, star in _entity_tags(if_none_match))
+
+
+def _entity_tags(text: str) -> list[tuple[str | None, ...]]:
+    """The tags of a list, each as (weak, tag, star); none at all when something in it is no tag."""
+    tags, place = [], 0
+    while place < len(text):
+        if (found := _ENTITY_TAG.match(text, place)) is None:
+            return []
+        tags.append(found.groups())
+        place = found.end()
+    return tags
 
 
 class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):
