@@ -43,6 +43,7 @@ HEADERS = {
     "Retry-After": Header("Come back after so many seconds.", {"type": "integer", "minimum": 0}),
     "Upgrade": Header("What to upgrade to.", TEXT),
     "WWW-Authenticate": Header("How to authenticate.", TEXT),
+    "X-Content-Type-Options": Header("The Content-Type is right: do not guess.", {"const": "nosniff"}),
     "X-Request-Id": Header("A name for this request in logs and in the event: taken from the request, or made.", TEXT),
     "traceparent": Header("Where the request stands in a distributed trace (W3C): kept with the event.", TEXT),
 }

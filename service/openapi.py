@@ -17,7 +17,8 @@ from service.schemas import Json, schemas_of
 from service.version import VERSION
 
 EVERYWHERE = (problems.INTERNAL,)
-EVERYWHERE_HEADERS = ("X-Request-Id",)
+EVERYWHERE_ASKED = ("X-Request-Id",)
+EVERYWHERE_ANSWERED = ("X-Content-Type-Options", "X-Request-Id")
 WITH_SCOPE = (problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
 
 NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": INTEGER_MAX}
@@ -68,7 +69,10 @@ def describe(routes: Iterable[Route], authentication: bool = False) -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "parameters": {name: _request_header(name) for name in _asked_headers(routes)},
+            "parameters": {
+                name: _request_header(name)
+                for name in sorted({name for route in routes for name in _asked_headers(route)})
+            },
             "headers": {name: _answer_header(header) for name, header in HEADERS.items()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
@@ -83,7 +87,7 @@ def _operation(route: Route, schemas: "_Schemas", authentication: bool) -> Json:
         "parameters": [
             *_path_parameters(route),
             *_query_parameters(route),
-            *map(_header_parameter, (*route.headers, *EVERYWHERE_HEADERS)),
+            *map(_header_parameter, _asked_headers(route)),
         ],
         "responses": _responses(route, schemas),
     }
@@ -123,8 +127,9 @@ def _header_parameter(name: str) -> Json:
     return {"$ref": f"#/components/parameters/{name}"}
 
 
-def _asked_headers(routes: list[Route]) -> list[str]:
-    return sorted({name for route in routes for name in (*route.headers, *EVERYWHERE_HEADERS)})
+def _asked_headers(route: Route) -> list[str]:
+    """What the route reads. Accept is told by the media types of the answers (OpenAPI 3.1, Parameter Object)."""
+    return [name for name in (*route.headers, *EVERYWHERE_ASKED) if name != "Accept"]
 
 
 def _request_header(name: str) -> Json:
@@ -150,7 +155,7 @@ def _responses(route: Route, schemas: "_Schemas") -> Json:
 
 def _response(status: int, answer: Answer, schemas: "_Schemas") -> Json:
     content = {media_type: {"schema": schemas.of(type_)} for media_type, type_ in answer.content.items()}
-    everywhere = () if status == 101 else EVERYWHERE_HEADERS
+    everywhere = () if status == 101 else EVERYWHERE_ANSWERED
     return {"description": answer.summary, "content": content, "headers": _headers((*answer.headers, *everywhere))}
 
 
@@ -165,8 +170,8 @@ def _add_problem(response: Json, status: int, kinds: list[Problem], schemas: "_S
 
 def _problem_headers(status: int) -> tuple[str, ...]:
     """What the middleware and ``problems.answer`` put on a problem."""
-    log_headers = () if status in (401, 403) else LOG_HEADERS
-    return (*log_headers, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_HEADERS)
+    log_headers = () if status in (401, 403, 426) else LOG_HEADERS
+    return (*log_headers, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_ANSWERED)
 
 
 def _headers(names: Iterable[str]) -> Json:

@@ -162,7 +162,19 @@ def query(request: web.Request, type_: type[T]) -> T:
     if len(given) > len(fields):
         twice = sorted({name for name in given if len(given.getall(name)) > 1})
         raise Invalid([Flaw(f"?{name}", "is there more than once") for name in twice])
-    return fit(fields, type_, strict=False, prefix="?")
+    fitted = fit(fields, type_, strict=False, prefix="?")
+    if flaws := [flaw for name, text in fields.items() if (flaw := _lax(name, text, getattr(fitted, name)))]:
+        raise Invalid(flaws)
+    return fitted
+
+
+def _lax(name: str, text: str, value: object) -> Flaw | None:
+    """What msgspec lets pass and the description does not: "null" for what can be left out, 1 for true."""
+    if value is None:
+        return Flaw(f"?{name}", f"expected a value, got {text!r}")
+    if isinstance(value, bool) and text not in ("true", "false"):
+        return Flaw(f"?{name}", f"expected true or false, got {text!r}")
+    return None
 
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,7 +28,7 @@ TEXT = "text/plain"
 READ_HEADERS = ("If-None-Match", "Notelog-Min-Position")
 AUDIT_HEADERS = ("Notelog-Min-Position",)
 READ_PROBLEMS = (problems.INVALID, problems.BEHIND, problems.STOPPED)
-CHANGE_HEADERS = ("If-Match", "Idempotency-Key")
+CHANGE_HEADERS = ("If-Match", "Idempotency-Key", "traceparent")
 CHANGE_PROBLEMS = (
     problems.TIMEOUT,
     problems.TOO_LARGE,
