@@ -36,6 +36,9 @@ CreatedBy = Annotated[
 ]
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX, description="32-bit signed")]
 
+# RFC 3339 UTC; checked where it comes in.
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
 
 class Note(Struct, frozen=True, gc=False):
     """A note as it is after its event at ``position``. A deleted one has ``deleted_at``, and is kept to be restored."""
@@ -43,13 +46,13 @@ class Note(Struct, frozen=True, gc=False):
     id: int
     title: str
     description: str
-    created_at: str
+    created_at: Timestamp
     created_by: str
     priority: int
     version: int
-    updated_at: str
+    updated_at: Timestamp
     position: int
-    deleted_at: str | UnsetType = UNSET
+    deleted_at: Timestamp | UnsetType = UNSET
 
     @property
     def deleted(self) -> bool:
@@ -66,7 +69,7 @@ class NoteCreated(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
     title: str
     description: str
-    created_at: str
+    created_at: Timestamp
     created_by: str
     priority: int
 
@@ -76,7 +79,7 @@ class Changes(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
     title: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
-    created_at: str | UnsetType = UNSET
+    created_at: Timestamp | UnsetType = UNSET
     created_by: str | UnsetType = UNSET
     priority: int | UnsetType = UNSET
 

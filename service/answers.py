@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Struct, UnsetType
 
-from events.note import Note, NoteCreated, NoteDeleted, NoteEdited, NoteRestored
+from events.note import Note, NoteCreated, NoteDeleted, NoteEdited, NoteRestored, Timestamp
 from projections.past import HistoryEntry
 
 
@@ -63,7 +63,7 @@ class EventFields(Struct, frozen=True, tag_field="type"):
     position: int
     note_id: int
     version: int
-    at: str
+    at: Timestamp
     actor: str
 
 

@@ -33,6 +33,7 @@ AsOf = Annotated[
         description="all digits: a position, 0 for before everything; else an RFC 3339 time: the last position whose "
         "time is not after it",
         examples=["1200", "2017-08-23T00:00:00Z"],
+        extra_json_schema={"anyOf": [{"pattern": "^[0-9]{1,19}$"}, {"format": "date-time"}]},
     ),
 ]
 

@@ -21,6 +21,7 @@ Time = Annotated[
     Meta(
         description="ISO 8601: T or a space; seconds, a fraction of up to 6 digits and zone optional (none: UTC)",
         examples=["2017-08-23T00:00:00Z", "2017-08-23 00:00"],
+        extra_json_schema={"format": "date-time"},
     ),
 ]
 ReadOnly = Annotated[Any, Meta(description="read only: accepted and ignored")]
