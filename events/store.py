@@ -12,8 +12,9 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+from events.copies import is_copy, renew_epoch
 from events.database import Database, Reader, open_reader, open_writer
-from events.errors import BrokenLog, FolderError, NewerFormat, NotANotelogFile
+from events.errors import AnotherEngine, BrokenLog, FolderError, NewerFormat, NotANotelogFile
 from events.log import PAGE_BYTES_MAX, PAGE_EVENTS_MAX, EventLog
 from events.record import COLUMNS, INTEGER_MAX, RecordedEvent
 from events.watermark import Watermark
@@ -67,7 +68,7 @@ class EventStore(EventLog):
         except sqlite3.Error as error:
             raise _unusable(self.path, error) from error
         try:
-            epoch, head = await database.run(partial(_prepare, path=self.path))
+            epoch, head = await database.run(partial(_prepare, path=self.path, birth=self._birth()))
             self._require_same(epoch, head)
         except sqlite3.Error as error:
             await database.close()
@@ -77,6 +78,10 @@ class EventStore(EventLog):
             raise
         self.epoch = epoch
         return database, head
+
+    def _birth(self) -> dict[str, str]:
+        """What the table ``meta`` of a new file says; a replica's also names its stream."""
+        return {"epoch": secrets.token_hex(16)}
 
     async def _open_again(self) -> Database:
         """A new write connection after a fault: what its file holds is surely on disk, and shown."""
@@ -190,30 +195,32 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise NewerFormat(str(path), format_, FORMAT)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> tuple[str, int]:
-    """Make an empty file a log; returns the log's epoch and head."""
+def _prepare(connection: sqlite3.Connection, path: Path, birth: dict[str, str]) -> tuple[str, int]:
+    """Make an empty file a log, and a copy another log; returns the log's epoch and head."""
     if _is_empty(connection):
-        _create(connection)
-    row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-    if row is None:
+        _create(connection, birth)
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    if "epoch" not in meta:
         raise BrokenLog(f"{path} has no epoch: its table meta was changed")
-    return row[0], select_head(connection)
+    if ("stream" in meta) != ("stream" in birth):
+        raise AnotherEngine(str(path), is_replica="stream" in meta)
+    # The copy of a replica is one more replica of the same stream.
+    renewed = is_copy(connection) and "stream" not in meta
+    return renew_epoch(connection) if renewed else meta["epoch"], select_head(connection)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
     return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _create(connection: sqlite3.Connection, birth: dict[str, str]) -> None:
     """Lay the schema in one transaction: a start that is killed here leaves an empty file, not half a log."""
-    connection.executescript(
-        f"""BEGIN IMMEDIATE;
-        {files("events").joinpath("schema.sql").read_text()}
-        INSERT INTO meta VALUES ('epoch', '{secrets.token_hex(16)}'), ('created', '{time.time_ns() // 1000}');
-        PRAGMA application_id = {APPLICATION_ID};
-        PRAGMA user_version = {FORMAT};
-        COMMIT;"""
-    )
+    values = {**birth, "created": str(time.time_ns() // 1000)}
+    connection.executescript(f"BEGIN IMMEDIATE; {files('events').joinpath('schema.sql').read_text()}")
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
 
 
 def _flush(connection: sqlite3.Connection) -> None:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from events.database import Database
 from events.errors import EventError
 from events.log import PAGE_EVENTS_MAX, EventLog
 from events.record import RecordedEvent, leaf_hash
@@ -17,7 +18,6 @@ from projections.projection import Change, Projection, ProjectionStopped
 from projections.tables import (
     Checkpoint,
     CheckpointMoved,
-    Tables,
     advance_checkpoint,
     insert_checkpoint,
     select_checkpoint,
@@ -40,6 +40,14 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
+class Written(Protocol):
+    """An open file with tables."""
+
+    @property
+    def writer(self) -> Database:
+        """The one connection that writes."""
+
+
 class Runner(Generic[Change]):
     """Keeps one projection up with the log. ``checkpoint`` rises after each page is committed.
 
@@ -52,7 +60,7 @@ class Runner(Generic[Change]):
         self,
         log: EventLog,
         projection: Projection[Change],
-        tables: Tables,
+        tables: Written,
         announce: Callable[[list[Change]], None] = lambda changes: None,
         *,
         linger_s: float = 0.0,
@@ -128,8 +136,11 @@ class Runner(Generic[Change]):
         self.state = State.RUNNING
 
     async def _linger(self) -> None:
-        """Let events gather, because a large page costs less for each; but not while somebody waits for them."""
-        if self._linger_s:
+        """Let events gather, because a large page costs less for each; but not while somebody waits for them.
+
+        Nor while a whole page waits: or else a busy log would leave it ever further behind.
+        """
+        if self._linger_s and self.lag < self._page_events:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._linger_s):
                     await self.checkpoint.wanted()

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from msgspec import Struct
 
+from events.copies import select_parent
 from events.database import Reader, open_reader
 from events.folder import DataFolder
 from events.log import EventLog
@@ -30,6 +31,7 @@ from service.freshness import Freshness
 from service.gate import Gate
 from service.health import HealthApi
 from service.hub import Hub
+from service.ledger import LedgerPart
 from service.metrics import Metrics, MetricsApi
 from service.middleware import outermost
 from service.places import Places
@@ -38,6 +40,7 @@ from service.rest import NotesApi
 from service.route import add_routes
 from service.routes import routes
 from service.settings import Settings
+from service.tlog import TlogApi
 from service.websocket import WebSocketApi
 
 # The full text follows in pages of this size, this far apart, unless somebody searches: an index costs less in bulk,
@@ -58,12 +61,14 @@ async def service(settings: Settings) -> AsyncIterator[web.Application]:
         folder = DataFolder(settings.data)
         folder.lock()
         stack.callback(folder.unlock)
+        ledger = LedgerPart(settings, folder)
+        stack.push_async_callback(ledger.close)  # after the log: it notes where that ended
         log = await open_log(settings, folder)
         stack.push_async_callback(log.close)
         tables = await Tables.open(folder.notes)
         stack.push_async_callback(tables.close)
         logger.info("opened", data=str(folder.path), epoch=log.epoch, head=log.head, sqlite=sqlite3.sqlite_version)
-        yield await _assemble(stack, _Opened(settings, gate, folder, log, tables))
+        yield await _assemble(stack, _Opened(settings, gate, folder, log, tables, ledger))
 
 
 class _Opened(Struct, frozen=True):
@@ -74,6 +79,7 @@ class _Opened(Struct, frozen=True):
     folder: DataFolder
     log: EventLog
     tables: Tables
+    ledger: LedgerPart
 
 
 async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
@@ -84,6 +90,10 @@ async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
 async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     settings, gate, log, tables = opened.settings, opened.gate, opened.log, opened.tables
     await stack.enter_async_context(_in_background(gate.keep_fresh()))
+    reader = Reader(await open_reader(opened.folder.events))
+    stack.push_async_callback(reader.close)
+    await opened.ledger.open(log, await reader.read(select_parent), tables)
+    await stack.enter_async_context(opened.ledger.running())
     metrics = Metrics()
     log.on_commit = metrics.committed
     queries = Queries(tables)
@@ -99,6 +109,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     runners: list[Runner[Any]] = [notes, search, versions]
     for runner in runners:
         await stack.enter_async_context(_in_background(runner.run()))
+    runners.append(opened.ledger.runner)
     await notes.begun()
     notes_feed = NotesFeed(queries, notes.checkpoint.value)
     watchers.append(notes_feed)
@@ -111,8 +122,6 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     middleware = outermost(log, freshness, metrics, settings.access_log)
     app = web.Application(middlewares=[middleware], client_max_size=requests.BODY_BYTES_MAX)
-    reader = Reader(await open_reader(opened.folder.events))
-    stack.push_async_callback(reader.close)
     audit = AuditApi(log, Past(tables), Freshness(log, versions.checkpoint), reader)
     notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop, audit=audit)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
@@ -120,6 +129,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     table = routes(
         notes=notes_api,
         audit=audit,
+        tlog=TlogApi(log, opened.ledger, reader),
         websocket=websocket,
         health=HealthApi(log, runners),
         metrics=metrics_api,

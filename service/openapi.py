@@ -27,6 +27,7 @@ PATH_PARAMETERS: dict[str, tuple[str, Json]] = {
     "file": ("The name of a file.", TEXT),
     "id": ("The note's id.", NUMBER),
     "position": ("The event's position.", NUMBER),
+    "tile": ("Level and number of a tile: `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]` (C2SP tlog-tiles).", TEXT),
     "slug": (
         "The kind of problem: the last part of its `type`.",
         {"type": "string", "enum": sorted(problems.PROBLEMS)},

@@ -21,6 +21,7 @@ from service.metrics import MetricsApi
 from service.requests import JSON, MERGE_PATCH, NoQuery
 from service.rest import ListQuery, NotesApi
 from service.route import LOG_HEADERS, Answer, Route
+from service.tlog import TlogApi
 from service.websocket import WebSocketApi
 
 TEXT = "text/plain"
@@ -60,6 +61,11 @@ HISTORY = Answer("A page of the note's history.", {JSON: HistoryList})
 EVENTS = Answer("A page of events; or all, one a line.", {JSON: EventList, NDJSON: Event})
 ONE_EVENT = Answer("The event.", {JSON: Event})
 
+TLOG_HEADERS = (*LOG_HEADERS, "Cache-Control")
+TLOG_TEXT = Answer("The text.", {TEXT: str}, TLOG_HEADERS)
+TILE = Answer("The bytes.", {"application/octet-stream": bytes}, TLOG_HEADERS)
+TLOG_PROBLEMS = (problems.INVALID, problems.NOT_FOUND, problems.BEHIND, problems.STOPPED)
+
 DESCRIPTION = Answer("The description.", {JSON: dict[str, Any]}, ())
 FILE = Answer("The file.", {"text/css": str, "text/javascript": str}, ("ETag", "Cache-Control"))
 SAME_FILE = Answer("It is the one that If-None-Match names.", headers=FILE.headers)
@@ -71,6 +77,7 @@ def routes(
     *,
     notes: NotesApi,
     audit: AuditApi,
+    tlog: TlogApi,
     websocket: WebSocketApi,
     health: HealthApi,
     metrics: MetricsApi,
@@ -125,6 +132,22 @@ def routes(
             "GET", "/events/{position}", audit.event, "Read an event", "audit:read",
             {200: ONE_EVENT}, (problems.INVALID, problems.BEHIND, problems.NOT_FOUND), query=NoQuery,
             headers=AUDIT_HEADERS,
+        ),
+        Route(
+            "GET", "/tlog/checkpoint", tlog.checkpoint, "The signed root of the log's tree", "audit:read",
+            {200: TLOG_TEXT}, TLOG_PROBLEMS, query=NoQuery,
+        ),
+        Route(
+            "GET", "/tlog/key", tlog.key, "What signatures are checked with", "audit:read",
+            {200: TLOG_TEXT}, (problems.INVALID, problems.NOT_FOUND), query=NoQuery,
+        ),
+        Route(
+            "GET", "/tlog/proof/{position}", tlog.proof, "An offline proof that an event is in the signed log",
+            "audit:read", {200: TLOG_TEXT}, TLOG_PROBLEMS, query=NoQuery,
+        ),
+        Route(
+            "GET", "/tlog/tile/{tile:.+}", tlog.tile, "Hashes of the tree, or entries of the log", "audit:read",
+            {200: TILE}, TLOG_PROBLEMS, query=NoQuery,
         ),
         Route(
             "GET", "/ws", websocket.connect, "Follow the changes on a websocket (see asyncapi.json)", None,

@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True):
     max_connections: int = 20_000
     max_connections_per_address: int | None = None
     rate_limit: str | None = None
+    ledger_key: Path | None = None
 
     @property
     def authentication(self) -> bool:
@@ -131,6 +132,7 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[str], Any]]] = {
     "NOTELOG_ALLOWED_ORIGINS": ("allowed_origins", _origins),
     "NOTELOG_MAX_CONNECTIONS": ("max_connections", _count),
     "NOTELOG_MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", _count),
+    "NOTELOG_LEDGER_KEY": ("ledger_key", Path),
     "NOTELOG_RATE_LIMIT": ("rate_limit", _rate),
 }
 
