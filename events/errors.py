@@ -11,7 +11,11 @@ NotelogError
 │   ├── FolderInUse              another process has it
 │   ├── NotANotelogFile          a file there is something else
 │   ├── NewerFormat              it was written by a newer version
+│   ├── AnotherEngine            it holds the log of another engine
 │   └── BrokenLog                what is in the log cannot be
+├── ClusterError                 the distributed log cannot be used: the operator must act
+│   ├── ClusterUnreachable       no server answers
+│   └── StreamRefused            the stream is not fit for a log
 └── EventError                   an event cannot be understood
     ├── NewerEvent               its type or schema is newer than this program: upgrade
     └── MalformedEvent           its payload does not fit its schema
@@ -94,8 +98,39 @@ class NewerFormat(FolderError):
         self.path, self.found, self.known = path, found, known
 
 
+class AnotherEngine(FolderError):
+    """The file holds a log of the other kind: an embedded one, or a replica of a distributed one."""
+
+    def __init__(self, path: str, is_replica: bool) -> None:
+        found, needed = (
+            ("a replica of a stream", "--log nats://…") if is_replica else ("an embedded log", "--log sqlite")
+        )
+        super().__init__(f"{path} is {found}: start with {needed}, or move the log with notelog export and import")
+        self.path, self.is_replica = path, is_replica
+
+
 class BrokenLog(FolderError):
     """What is in the log contradicts the rules of the log: it was damaged or edited."""
+
+
+class ClusterError(NotelogError):
+    """The distributed log cannot be used. The operator must act."""
+
+
+class ClusterUnreachable(ClusterError):
+    """No server of the distributed log answers."""
+
+    def __init__(self, servers: str, why: str) -> None:
+        super().__init__(f"none of the servers {servers} can be used: {why}")
+        self.servers, self.why = servers, why
+
+
+class StreamRefused(ClusterError):
+    """The stream has settings with which it could lose or change events."""
+
+    def __init__(self, stream: str, setting: str, expected: object, found: object) -> None:
+        super().__init__(f"the stream {stream} is not fit for a log: expected {setting} to be {expected}, got {found}")
+        self.stream, self.setting, self.expected, self.found = stream, setting, expected, found
 
 
 class EventError(NotelogError):

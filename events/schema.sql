@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_command ON events (command, part) WHERE command IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS meta (
-    key   TEXT PRIMARY KEY,              -- epoch, parent_epoch, parent_position, created
+    key   TEXT PRIMARY KEY,              -- epoch, parent_epoch, parent_position, created, stream
     value TEXT NOT NULL
 ) STRICT;
 
