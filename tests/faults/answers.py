@@ -72,4 +72,6 @@ class Request:
 
     def as_known_at(self, at_ns: int) -> Request:
         """The request with the answers that had come by then."""
+        if all(answer.at_ns <= at_ns for answer in self.answers):
+            return self
         return replace(self, answers=[answer for answer in self.answers if answer.at_ns <= at_ns])

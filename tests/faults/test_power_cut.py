@@ -19,7 +19,7 @@ from .recording import Cut, Kind, Operation, build_recorder, cuts, read_journal,
 pytestmark = pytest.mark.faults
 
 # Most cuts are opened with SQLite alone (milliseconds), these many of them also with the real service (a second each).
-CUTS, SERVED_CUTS = (2_000, 60) if LONG else (200, 6)
+CUTS, SERVED_CUTS = (1_000, 40) if LONG else (200, 6)
 # Enough for the write-ahead file to be checkpointed and begun again: a cut in the middle of that is the hardest.
 ANSWERS = 3_000 if LONG else 800
 
