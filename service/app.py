@@ -25,6 +25,7 @@ from projections.versions import Versions
 from service import requests
 from service.audit import AuditApi
 from service.command_loop import CommandLoop
+from service.dashboard_page import DashboardPage
 from service.docs_page import DocsApi
 from service.feeds import EventsFeed, NotesFeed
 from service.freshness import Freshness
@@ -134,6 +135,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
         health=HealthApi(log, runners),
         metrics=metrics_api,
         docs=docs,
+        dashboard=DashboardPage(),
     )
     docs.describe(table, settings.authentication)
     add_routes(app.router, table, gate.guard)

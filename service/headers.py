@@ -23,6 +23,7 @@ HEADERS = {
     "Allow": Header("The methods that are allowed.", TEXT),
     "Cache-Control": Header("How long the answer may be kept.", TEXT),
     "Content-Security-Policy": Header("What the page may load: only what this service serves.", TEXT),
+    "Cross-Origin-Opener-Policy": Header("No other page has a hold on this one.", TEXT),
     "ETag": Header(
         "What the body is, to be sent as If-Match or If-None-Match; of a note, its version in quotes.", TEXT
     ),
@@ -40,6 +41,8 @@ HEADERS = {
     "Notelog-Epoch": Header("Which log this is. Positions of different epochs must not be compared.", TEXT),
     "Notelog-Min-Position": Header("Show at least this position; wait for it for at most 5 s.", POSITION),
     "Notelog-Position": Header("Of a change: the position of its event. Of a read: the position it shows.", POSITION),
+    "Permissions-Policy": Header("What of the device the page may use.", TEXT),
+    "Referrer-Policy": Header("Whether links tell where they were followed.", TEXT),
     "Retry-After": Header("Come back after so many seconds.", {"type": "integer", "minimum": 0}),
     "Upgrade": Header("What to upgrade to.", TEXT),
     "WWW-Authenticate": Header("How to authenticate.", TEXT),

@@ -14,6 +14,7 @@ from service import problems
 from service.answers import Alive, Event, EventList, HistoryList, NoteList, Readiness
 from service.audit import AuditApi, EventsQuery, HistoryQuery, NoteQuery
 from service.bodies import NoteBody, NotePatch, RevertBody
+from service.dashboard_page import PAGE_HEADERS, DashboardPage
 from service.docs_page import DocsApi
 from service.event_stream import NDJSON
 from service.health import HealthApi
@@ -71,6 +72,10 @@ FILE = Answer("The file.", {"text/css": str, "text/javascript": str}, ("ETag", "
 SAME_FILE = Answer("It is the one that If-None-Match names.", headers=FILE.headers)
 PAGE = Answer("The page.", {"text/html": str}, (*FILE.headers, "Content-Security-Policy"))
 SAME_PAGE = Answer(SAME_FILE.summary, headers=PAGE.headers)
+DASHBOARD = Answer("The page.", {"text/html": str}, (*FILE.headers, *PAGE_HEADERS))
+SAME_DASHBOARD = Answer(SAME_FILE.summary, headers=DASHBOARD.headers)
+PART = Answer("The file.", {**FILE.content, "image/svg+xml": str}, PAGE.headers)
+ICON = Answer("The icon.", {"image/svg+xml": str}, FILE.headers)
 
 
 def routes(
@@ -82,6 +87,7 @@ def routes(
     health: HealthApi,
     metrics: MetricsApi,
     docs: DocsApi,
+    dashboard: DashboardPage,
 ) -> list[Route]:
     """Every path that is served, who serves it, and what is to be said of it."""
     return [
@@ -168,6 +174,18 @@ def routes(
         Route(
             "GET", "/problems/{slug}", explain_problem, "Explain a kind of problem", None,
             {200: Answer("What it means and what to do.", {TEXT: str}, ())}, (problems.NOT_FOUND,),
+        ),
+        Route(
+            "GET", "/", dashboard.page, "The dashboard", None,
+            {200: DASHBOARD, 304: SAME_DASHBOARD}, headers=("If-None-Match",),
+        ),
+        Route(
+            "GET", "/dashboard/{file}", dashboard.file, "A file of the dashboard", None,
+            {200: PART, 304: SAME_PAGE}, (problems.NOT_FOUND,), headers=("If-None-Match",),
+        ),
+        Route(
+            "GET", "/favicon.ico", dashboard.icon, "The dashboard's icon", None,
+            {200: ICON, 304: SAME_FILE}, headers=("If-None-Match",),
         ),
         Route("GET", "/openapi.json", docs.openapi, "The REST API described", None, {200: DESCRIPTION}),
         Route("GET", "/asyncapi.json", docs.asyncapi, "The websocket described", None, {200: DESCRIPTION}),
