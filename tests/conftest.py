@@ -1,13 +1,16 @@
 """What all tests share: the engines of the log, and seeds that are printed so that a failure can be run again."""
 
+import asyncio
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.engines import Engine, SqliteEngine
+from tests.engines import Engine, JetStreamEngine, SqliteEngine
+from tests.nats_servers import NatsServers
 
 # A test may open files and sockets for each example; the time that takes says nothing about what it checks.
 settings.register_profile(
@@ -16,10 +19,34 @@ settings.register_profile(
 settings.load_profile("notelog")
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "one server", "three servers"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    """A log under test, once for every engine; its folder is new."""
-    return SqliteEngine(tmp_path)
+    """A log under test, once for every engine; its folder and its stream are new."""
+    if request.param == "sqlite":
+        return SqliteEngine(tmp_path)
+    return JetStreamEngine(tmp_path, request.getfixturevalue(request.param.replace(" ", "_")))
+
+
+@pytest.fixture(scope="session")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    """A NATS server that all tests of the session share; each has a stream of its own."""
+    yield from running(NatsServers(tmp_path_factory.mktemp("one"), 1))
+
+
+@pytest.fixture(scope="session")
+def three_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    """The same with three servers as a cluster."""
+    yield from running(NatsServers(tmp_path_factory.mktemp("three"), 3))
+
+
+def running(servers: NatsServers) -> Iterator[NatsServers]:
+    """The servers, started and ready; killed at the end."""
+    try:
+        servers.start()
+        asyncio.run(servers.ready())
+        yield servers
+    finally:
+        servers.kill()
 
 
 @pytest.fixture

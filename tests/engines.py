@@ -11,10 +11,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from events import jetstream_log, sqlite_log
+from events.jetstream import NatsSettings
+from events.jetstream_log import JetStreamLog
 from events.log import EventLog
 from events.record import COLUMNS, NewEvent, RecordedEvent
 from events.sqlite_log import SqliteLog
 from events.store import EventStore
+from tests.nats_servers import NatsServers
 
 # Far more than anything here takes: only what hangs meets it.
 WITHIN_S = 30.0
@@ -24,6 +30,9 @@ _numbers = itertools.count(1)
 
 class Engine(ABC):
     """A log that a test can open, close and open again. One at a time has it open."""
+
+    commits_here = True
+    """Whether an append is committed by a write to the file."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "events.db"
@@ -35,6 +44,15 @@ class Engine(ABC):
     @abstractmethod
     def forget(self) -> None:
         """Make the next log that is opened a new one."""
+
+    @property
+    @abstractmethod
+    def queue_bytes_max(self) -> int:
+        """How much may wait to be appended."""
+
+    @abstractmethod
+    def queue_events_max(self, patch: pytest.MonkeyPatch, events: int) -> None:
+        """Let only so many events wait to be appended."""
 
     @property
     @abstractmethod
@@ -61,8 +79,51 @@ class SqliteEngine(Engine):
         self.file = self.file.with_name(f"events-{next(_numbers)}.db")
 
     @property
+    def queue_bytes_max(self) -> int:
+        return sqlite_log.QUEUE_BYTES_MAX
+
+    def queue_events_max(self, patch: pytest.MonkeyPatch, events: int) -> None:
+        patch.setattr(sqlite_log, "QUEUE_EVENTS_MAX", events)
+
+    @property
     def arguments(self) -> list[str]:
         return ["sqlite", str(self.file)]
+
+
+class JetStreamEngine(Engine):
+    """The distributed log: a stream of its own on servers that run already, and a replica."""
+
+    commits_here = False
+
+    def __init__(self, folder: Path, servers: NatsServers) -> None:
+        super().__init__(folder)
+        self.servers = servers
+        self.stream = f"test{next(_numbers)}"
+
+    @property
+    def settings(self) -> NatsSettings:
+        """As a node would have them."""
+        return NatsSettings.of_url(self.servers.url, stream=self.stream)
+
+    async def open_log(self) -> EventStore:
+        log = await JetStreamLog.open(self.file, self.settings)
+        await asyncio.wait_for(log.caught_up(), WITHIN_S)
+        return log
+
+    def forget(self) -> None:
+        self.file = self.file.with_name(f"events-{next(_numbers)}.db")
+        self.stream = f"test{next(_numbers)}"
+
+    @property
+    def queue_bytes_max(self) -> int:
+        return jetstream_log.APPENDING_BYTES_MAX
+
+    def queue_events_max(self, patch: pytest.MonkeyPatch, events: int) -> None:
+        patch.setattr(jetstream_log, "APPENDS_MAX", events)
+
+    @property
+    def arguments(self) -> list[str]:
+        return [self.servers.url, str(self.file), "--stream", self.stream]
 
 
 async def everything(log: EventLog) -> list[RecordedEvent]:

@@ -67,6 +67,7 @@ async def test_a_failing_disk(
 ) -> None:
     """The n-th system call on the log's file fails: what was answered is there once, what was refused is not there,
     what is unknown is there at most once, and the log goes on."""
+    skip_unless_committed_here(engine)
     call, error, outcome = fault
     answers = await answers_under(f"inject={call}:error={error}:when={nth}", engine, load, tmp_path / "trace")
     await assert_true(answers, engine)
@@ -78,6 +79,7 @@ async def test_a_failing_disk(
 async def test_a_log_that_cannot_go_on(engine: Engine, tmp_path: Path) -> None:
     """When the file cannot be brought to disk again after a failure, everybody who waits is answered all the same, and
     the log can be closed."""
+    skip_unless_committed_here(engine)
     async with engine.opened() as log:
         await log.append(creation(), 0)
     reader = sqlite3.connect(engine.file, isolation_level=None)
@@ -93,6 +95,28 @@ async def test_a_log_that_cannot_go_on(engine: Engine, tmp_path: Path) -> None:
     await assert_true(answers, engine)
     assert len(answers) == 300
     assert {answer["outcome"] for answer in answers} == {"Appended", "OutcomeUnknown", "LogUnavailable"}
+
+
+@pytest.mark.parametrize("fault", [FULL, BROKEN])
+async def test_a_replica_whose_disk_fails_is_mended(
+    engine: Engine, tmp_path: Path, fault: tuple[str, str, str]
+) -> None:
+    """Where the file is a replica, a failure to write it only costs time: it is opened again and goes on, and what was
+    answered meanwhile is true."""
+    if engine.commits_here:
+        pytest.skip("the file is the log itself")
+    call, error, _ = fault
+    answers = await answers_under(f"inject={call}:error={error}:when=30", engine, SMALL, tmp_path / "trace")
+    await assert_true(answers, engine)
+    outcomes = [answer["outcome"] for answer in answers]
+    assert outcomes.count("Appended") > len(outcomes) / 2
+    assert "Appended" in outcomes[-10:], "the log did not go on"
+
+
+def skip_unless_committed_here(engine: Engine) -> None:
+    """The faults hit the file."""
+    if not engine.commits_here:
+        pytest.skip("an append is not committed by a write to this file but by the servers: tests/cluster")
 
 
 async def answers_under(fault: str, engine: Engine, load: tuple[str, ...], trace: Path) -> list[dict[str, Any]]:

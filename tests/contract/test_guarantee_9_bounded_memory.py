@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from events import log as contract
-from events import sqlite_log, store
+from events import store
 from events.errors import LogBusy
 from events.log import EventLog
 from events.store import EventStore
@@ -47,7 +47,7 @@ async def test_pages_are_bounded(engine: Engine, data: str) -> None:
 async def test_an_event_larger_than_a_page_is_read(engine: Engine) -> None:
     """A page has at least one event, however large: whoever follows never stands still before it."""
     async with engine.opened() as log:
-        await fill(log, 3, "x" * (contract.PAGE_BYTES_MAX + 1))
+        await fill(log, 3, "é" * (contract.PAGE_BYTES_MAX // 4 + 1))
         assert [len(await log.read(after)) for after in (0, 1, 2, 3)] == [1, 1, 1, 0]
     async with engine.opened() as log:
         assert [len(await log.read(after)) for after in (0, 1, 2, 3)] == [1, 1, 1, 0]
@@ -79,9 +79,9 @@ async def test_following_a_long_log_takes_little_memory(engine: Engine) -> None:
     assert peak_bytes < 6 * contract.PAGE_BYTES_MAX
 
 
-async def test_the_queue_is_bounded_in_bytes(log: EventStore) -> None:
+async def test_the_queue_is_bounded_in_bytes(engine: Engine, log: EventStore) -> None:
     """What waits to be written is bounded: whoever comes then gets LogBusy, and nothing of it is appended."""
-    fitting = sqlite_log.QUEUE_BYTES_MAX // creation(data=WIDE).size_bytes
+    fitting = engine.queue_bytes_max // creation(data=WIDE).size_bytes
     outcomes = await asyncio.gather(
         *(log.append(creation(data=WIDE), 0) for _ in range(fitting + 50)), return_exceptions=True
     )
@@ -91,9 +91,9 @@ async def test_the_queue_is_bounded_in_bytes(log: EventStore) -> None:
     assert log.head == fitting + 50 - len(refused)
 
 
-async def test_the_queue_is_bounded_in_events(log: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_queue_is_bounded_in_events(engine: Engine, log: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in number of events; when the queue has emptied, the log takes events again."""
-    monkeypatch.setattr(sqlite_log, "QUEUE_EVENTS_MAX", 100)
+    engine.queue_events_max(monkeypatch, 100)
     outcomes = await asyncio.gather(*(log.append(creation(), 0) for _ in range(150)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes[100:]] == [LogBusy] * 50
     assert (await log.append(creation(), 0)).record.position == 101

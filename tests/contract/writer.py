@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 
 from events.errors import LogError
+from events.jetstream import NatsSettings
+from events.jetstream_log import JetStreamLog
 from events.log import EventLog
 from events.record import NewEvent
 from events.sqlite_log import SqliteLog
@@ -15,7 +17,7 @@ from events.sqlite_log import SqliteLog
 
 async def main(asked: argparse.Namespace) -> None:
     """Append from several tasks at once. A refused or unknown event is not tried again; the next one is."""
-    log = await open_log(asked.engine, asked.file)
+    log = await open_log(asked)
     events = asked.events // asked.tasks
     await asyncio.gather(*(write(log, f"{task}-", events, "x" * asked.data_bytes) for task in range(asked.tasks)))
     if asked.kill:
@@ -23,10 +25,13 @@ async def main(asked: argparse.Namespace) -> None:
     await log.close()
 
 
-async def open_log(engine: str, file: Path) -> EventLog:
+async def open_log(asked: argparse.Namespace) -> EventLog:
     """The log that the arguments name."""
-    assert engine == "sqlite", engine
-    return await SqliteLog.open(file)
+    if asked.engine == "sqlite":
+        return await SqliteLog.open(asked.file)
+    log = await JetStreamLog.open(asked.file, NatsSettings.of_url(asked.engine, stream=asked.stream))
+    await log.caught_up()
+    return log
 
 
 async def write(log: EventLog, prefix: str, events: int, data: str) -> None:
@@ -57,7 +62,8 @@ def say(actor: str, outcome: str, position: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine")
+    parser.add_argument("engine", help="sqlite or nats://…")
+    parser.add_argument("--stream", help="of the servers")
     parser.add_argument("file", type=Path)
     parser.add_argument("--tasks", type=int, required=True, help="writers at once")
     parser.add_argument("--events", type=int, required=True, help="events in all")

