@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,5 +68,6 @@ async def broken_disk(server: Server, files: Sequence[Path]) -> AsyncIterator[No
         await until(lambda: b"attached" in said.read_bytes(), ATTACHED_WITHIN_S, "strace is attached")
         yield
     finally:
-        strace.terminate()
+        with suppress(ProcessLookupError):  # it has ended with the process that it traced
+            strace.terminate()
         await strace.wait()

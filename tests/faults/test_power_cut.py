@@ -19,9 +19,9 @@ from .recording import Cut, Kind, Operation, build_recorder, cuts, read_journal,
 pytestmark = pytest.mark.faults
 
 # Most cuts are opened with SQLite alone (milliseconds), these many of them also with the real service (a second each).
-CUTS, SERVED_CUTS = (1_000, 40) if LONG else (200, 6)
+CUTS, SERVED_CUTS = (1_000, 40) if LONG else (60, 4)
 # Enough for the write-ahead file to be checkpointed and begun again: a cut in the middle of that is the hardest.
-ANSWERS = 3_000 if LONG else 800
+ANSWERS = 3_000 if LONG else 1_000
 
 
 async def test_nothing_answered_is_lost_by_a_power_cut(server: Server, seed: int, tmp_path: Path) -> None:
