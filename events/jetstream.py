@@ -150,7 +150,7 @@ class Stream:
     async def publish(self, token: str, payload: bytes, expected: int) -> int:
         """Store a message if the last one of its subject is at ``expected``; returns its position.
 
-        Raises ``Conflict``, ``NotStored``, ``NoAnswer``, ``ValueError`` when it is too large. Cancel: it may be stored or not.
+        Raises ``Conflict``, ``NotStored``, ``NoAnswer``, ``ValueError`` when it is too large. Cancel: stored or not.
         """
         if len(payload) > self._connection.max_payload:
             raise ValueError(f"expected an event of at most {self._connection.max_payload} bytes, got {len(payload)}")

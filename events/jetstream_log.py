@@ -27,6 +27,7 @@ from events.database import Database
 from events.errors import (
     BrokenLog,
     ClusterError,
+    ClusterUnreachable,
     CommandReused,
     LogBusy,
     LogError,
@@ -197,7 +198,7 @@ class JetStreamLog(EventStore):
             self._follower.result()
         if not connected.is_set():
             if not self.path.exists():
-                raise LogUnavailable(self._trouble)
+                raise ClusterUnreachable(", ".join(self._settings.servers), self._trouble)
             await self._open_replica()
 
     async def _stop(self) -> None:
@@ -231,6 +232,9 @@ class JetStreamLog(EventStore):
             except (sqlite3.Error, ValueError, OSError) as error:
                 self._trouble = f"the replica cannot be written: {error}"
                 await self._let_go()
+            except Exception as error:
+                # Whatever the client library did: it is tried anew, and if that does not help the fault says it.
+                self._trouble = repr(error)
             finally:
                 self._stream = None
             await asyncio.sleep(RETRY_S)
@@ -483,6 +487,4 @@ async def _when_lost(stream: Stream) -> None:
 
 def _may_pass(error: Exception) -> bool:
     """Whether it is worth trying again at the start: servers may be starting too."""
-    from events.errors import ClusterUnreachable
-
     return isinstance(error, ClusterUnreachable)

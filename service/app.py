@@ -84,8 +84,12 @@ class _Opened(Struct, frozen=True):
 
 
 async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
-    """The engine that the settings ask for."""
-    return await SqliteLog.open(folder.events)
+    """The engine that the settings ask for. Raises ``FolderError``, ``ClusterError``, ``WrongSetting``."""
+    if settings.log == "sqlite":
+        return await SqliteLog.open(folder.events)
+    from service.cluster import open_distributed_log  # NATS is imported in this mode only
+
+    return await open_distributed_log(settings, folder)
 
 
 async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from events.errors import FolderError
+from events.errors import ClusterError, FolderError
 from service.settings import Settings, WrongSetting, from_environment
 from service.token_command import token
 
@@ -70,7 +70,7 @@ def main() -> None:
         commands.main(prog_name="notelog", standalone_mode=False)
     except click.UsageError as error:
         _end(error.format_message())
-    except (WrongSetting, FolderError) as error:
+    except (WrongSetting, FolderError, ClusterError) as error:
         _end(str(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ class Settings(Struct, frozen=True):
     max_connections_per_address: int | None = None
     rate_limit: str | None = None
     ledger_key: Path | None = None
+    nats_stream: str = "notelog"
+    nats_replicas: int | None = None
+    nats_user: str | None = None
+    nats_password: Secret | None = None
+    nats_nkey_seed: Path | None = None
+    nats_credentials: Path | None = None
+    nats_tls_ca: Path | None = None
+    nats_tls_certificate: Path | None = None
+    nats_tls_key: Path | None = None
 
     @property
     def authentication(self) -> bool:
@@ -111,6 +121,24 @@ def _secret(text: str) -> Secret:
     return Secret(os.fsencode(text))
 
 
+def _stream_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text.strip()):
+        raise ValueError("expected 1 to 64 letters, digits, - and _")
+    return text.strip()
+
+
+def _replicas(text: str) -> int:
+    if text.strip() not in ("1", "3", "5"):
+        raise ValueError(f"expected 1, 3 or 5, got {text[:40]!r}")
+    return int(text)
+
+
+def _file(text: str) -> Path:
+    if not (path := Path(text.strip())).is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
 def _origins(text: str) -> tuple[str, ...]:
     from service.origins import parse_allowed
 
@@ -134,6 +162,15 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[str], Any]]] = {
     "NOTELOG_MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", _count),
     "NOTELOG_LEDGER_KEY": ("ledger_key", Path),
     "NOTELOG_RATE_LIMIT": ("rate_limit", _rate),
+    "NOTELOG_NATS_STREAM": ("nats_stream", _stream_name),
+    "NOTELOG_NATS_REPLICAS": ("nats_replicas", _replicas),
+    "NOTELOG_NATS_USER": ("nats_user", _given),
+    "NOTELOG_NATS_PASSWORD": ("nats_password", _secret),
+    "NOTELOG_NATS_NKEY_SEED": ("nats_nkey_seed", _file),
+    "NOTELOG_NATS_CREDENTIALS": ("nats_credentials", _file),
+    "NOTELOG_NATS_TLS_CA": ("nats_tls_ca", _file),
+    "NOTELOG_NATS_TLS_CERTIFICATE": ("nats_tls_certificate", _file),
+    "NOTELOG_NATS_TLS_KEY": ("nats_tls_key", _file),
 }
 
 

@@ -1,0 +1,32 @@
+"""The distributed log as the settings describe it. Imported in this mode only: it needs the package nats-py."""
+
+import os
+
+from events.folder import DataFolder
+from events.log import EventLog
+from service.settings import Settings, WrongSetting
+
+
+async def open_distributed_log(settings: Settings, folder: DataFolder) -> EventLog:
+    """The log on the servers of ``--log``. Raises ``FolderError``, ``ClusterError``, ``WrongSetting``."""
+    try:
+        from events.jetstream import NatsSettings
+        from events.jetstream_log import JetStreamLog
+    except ModuleNotFoundError as error:
+        raise WrongSetting(f"--log {settings.log}: needs the package nats-py ({error}); pip install nats-py") from None
+    try:
+        nats = NatsSettings.of_url(
+            settings.log,
+            stream=settings.nats_stream,
+            replicas=settings.nats_replicas,
+            user=settings.nats_user,
+            password=settings.nats_password and os.fsdecode(settings.nats_password),
+            nkey_seed=settings.nats_nkey_seed,
+            credentials=settings.nats_credentials,
+            tls_ca=settings.nats_tls_ca,
+            tls_certificate=settings.nats_tls_certificate,
+            tls_key=settings.nats_tls_key,
+        )
+    except ValueError as error:
+        raise WrongSetting(f"--log {settings.log}: {error}") from None
+    return await JetStreamLog.open(folder.events, nats)
