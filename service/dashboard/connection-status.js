@@ -20,7 +20,7 @@ export class ConnectionStatus extends HTMLElement {
   #wasConnected = false;
   #heard_at = null;
   #word = element("span", { class: "status-word" });
-  #banner = element("div", { class: "connection-banner", hidden: true });
+  #banner = element("section", { class: "connection-banner", "aria-label": "Connection", hidden: true });
   #sentence = element("p");
   #retry = button("Try now", () => this.#act());
 

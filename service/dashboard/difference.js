@@ -82,13 +82,32 @@ function wayBack(rows, before, after) {
   return parts.reverse();
 }
 
-/** Neighbours of one kind become one part. */
+/**
+ * Changes that follow each other become one: what went, then what came. A blank between two replaced words goes with
+ * them, so that a new sentence reads as a sentence.
+ */
 function joined(parts) {
   const out = [];
-  for (const { kind, text } of parts) {
-    if (text === "") continue;
+  let [removed, added] = ["", ""];
+  const put = (kind, text) => {
+    if (text === "") return;
     if (out.at(-1)?.kind === kind) out.at(-1).text += text;
     else out.push({ kind, text });
+  };
+  const end = () => {
+    put("removed", removed);
+    put("added", added);
+    [removed, added] = ["", ""];
+  };
+  for (const [index, { kind, text }] of parts.entries()) {
+    const isBlank = kind === "same" && text.trim() === "" && removed !== "" && added !== "";
+    const isBetween = isBlank && index < parts.length - 1 && parts[index + 1].kind !== "same";
+    if (kind === "removed" || isBetween) removed += text;
+    if (kind === "added" || isBetween) added += text;
+    if (kind !== "same" || isBetween) continue;
+    end();
+    put("same", text);
   }
+  end();
   return out;
 }

@@ -100,7 +100,7 @@ function option(value, label) {
 }
 
 function labelled(text, control) {
-  return element("label", { class: "labelled" }, element("span", { class: "label" }, text), control);
+  return element("div", { class: "labelled" }, element("label", { class: "label", for: control.id }, text), control);
 }
 
 customElements.define("note-filters", NoteFilters);

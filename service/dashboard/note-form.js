@@ -20,6 +20,8 @@ export class NoteForm extends HTMLElement {
   #note = null;
   #inputs = {};
   #errors = {};
+  /** Nothing has been typed since the last save. */
+  #isJustSaved = false;
   #banner = element("div", { class: "form-banner" });
   #status = element("p", { class: "form-status" });
   #save = button("Save", () => this.save(), { class: "primary", type: "submit" });
@@ -60,6 +62,7 @@ export class NoteForm extends HTMLElement {
 
   /** @param {number|null} id null: a new note @param {object|null} note what it is, as far as it is known */
   open(id, note) {
+    this.#isJustSaved = this.#isJustSaved && id === this.#id;
     this.#id = id;
     this.#note = note;
     this.#conflict.clear();
@@ -69,6 +72,7 @@ export class NoteForm extends HTMLElement {
 
   /** The note is something else now, or (null) deleted. */
   changed(note) {
+    this.#isJustSaved = this.#isJustSaved && note?.version === this.#note?.version;
     this.#note = note;
     const draft = this.#editing.draft(this.#id);
     if (draft?.conflict && note) this.#editing.compare(this.#id, note);
@@ -120,6 +124,7 @@ export class NoteForm extends HTMLElement {
 
   #typed(input) {
     if (!(input.name in this.#inputs)) return;
+    this.#isJustSaved = false;
     this.#editing.type(this.#id, this.#note, input.name, input.value);
     this.#showError(input.name, null);
     this.#show();
@@ -200,10 +205,10 @@ export class NoteForm extends HTMLElement {
     const isNew = note.id !== id;
     this.#id = note.id;
     this.#note = note;
+    this.#isJustSaved = true;
     this.#conflict.clear();
     this.#fill();
     this.#show();
-    this.#tellStatus(`Saved as version ${note.version}.`);
     this.dispatchEvent(new CustomEvent("saved", { detail: { note, isNew } }));
   }
 
@@ -211,7 +216,7 @@ export class NoteForm extends HTMLElement {
     const error = this.#editing.error(this.#id);
     const errors = error instanceof Invalid ? error.errors : [];
     for (const name of field_names) {
-      const own = errors.filter(({ pointer }) => pointer === `/${name}`);
+      const own = errors.filter(({ pointer }) => pointer.replace(/^#/, "") === `/${name}`);
       this.#showError(name, own.length ? own.map(({ detail }) => sentence(detail)).join(" ") : null);
     }
   }
@@ -238,7 +243,8 @@ export class NoteForm extends HTMLElement {
     if (error && isUnsettled(error)) return "No answer from the service. Your text is kept and will be sent again.";
     if (error) return `Not saved: ${error.message}`;
     if (draft) return "Not saved yet. Kept in this tab.";
-    return this.#note ? `Version ${this.#note.version}` : "";
+    if (!this.#note) return "";
+    return this.#isJustSaved ? `Saved as version ${this.#note.version}.` : `Version ${this.#note.version}`;
   }
 
   #tellStatus(text) {

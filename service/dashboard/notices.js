@@ -12,7 +12,7 @@ const cards_max = 3;
 
 export class NoticeBoard extends HTMLElement {
   #voice = element("div", { class: "unseen", role: "status", "aria-live": "polite", "aria-atomic": "true" });
-  #cards = element("div", { class: "notices" });
+  #cards = element("section", { class: "notices", "aria-label": "Notices" });
   #action = null;
   #news = new Set();
   #newsTimer = null;

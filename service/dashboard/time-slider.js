@@ -36,7 +36,7 @@ export class TimeSlider extends HTMLElement {
     const head = element("div", { class: "slider-head" }, label, this.#where);
     const earlier = iconButton("left", "One event earlier", () => this.#step(-1));
     const later = iconButton("right", "One event later", () => this.#step(1));
-    const at = element("label", { class: "labelled" }, element("span", { class: "label" }, "At"), this.#time);
+    const at = element("div", { class: "labelled" }, element("label", { class: "label", for: "time-at" }, "At"), this.#time);
     const now = button("Back to now", () => this.leave(), { class: "primary small" });
     this.append(
       head,
