@@ -16,11 +16,6 @@ class Parent(Struct, frozen=True):
     position: int
 
 
-def mark_as_copy(connection: sqlite3.Connection) -> None:
-    """Let the next start give the log a new epoch."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('copy', 'true')")
-
-
 def is_copy(connection: sqlite3.Connection) -> bool:
     """Whether the log was marked and not started since."""
     return connection.execute("SELECT 1 FROM meta WHERE key = 'copy'").fetchone() is not None

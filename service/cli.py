@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from events.errors import ClusterError, FolderError
+from service import maintenance_commands
 from service.settings import Settings, WrongSetting, from_environment
 from service.token_command import token
 
@@ -45,6 +46,8 @@ def serve(data: str, **options: Any) -> None:
 
 
 commands.add_command(token)
+for command in maintenance_commands.COMMANDS:
+    commands.add_command(command)
 
 
 def _run_service(settings: Settings) -> None:
