@@ -16,7 +16,7 @@ from service.route import LOG_HEADERS, Answer, Route
 from service.schemas import Json, schemas_of
 from service.version import VERSION
 
-EVERYWHERE = (problems.INTERNAL,)
+EVERYWHERE = (problems.INTERNAL, problems.HEADERS_TOO_LARGE)
 EVERYWHERE_ASKED = ("X-Request-Id",)
 EVERYWHERE_ANSWERED = ("X-Content-Type-Options", "X-Request-Id")
 WITH_SCOPE = (problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
@@ -170,7 +170,9 @@ def _add_problem(response: Json, status: int, kinds: list[Problem], schemas: "_S
 
 
 def _problem_headers(status: int) -> tuple[str, ...]:
-    """What the middleware and ``problems.answer`` put on a problem."""
+    """What a problem carries beside its body. 431 is answered before the request is looked at."""
+    if status == 431:
+        return ()
     log_headers = () if status in (401, 403, 426) else LOG_HEADERS
     return (*log_headers, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_ANSWERED)
 

@@ -41,6 +41,13 @@ def filter_case(context: Any, case: Any) -> bool:
     return not any("unknown-property" in name for name in case.headers or ())
 
 
+@schemathesis.hook
+def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """A deleted note is not found any more, but its past is."""
+    of_the_past = case.path.endswith("/history") or bool({"version", "as_of"} & set(case.query or ()))
+    return not (of_the_past and type(failure).__name__ == "UseAfterFree")
+
+
 def _fit_headers(headers: Any) -> None:
     # Hardly any version that is made up is the note's: half of the conditions are made to hold.
     if len(headers.get("If-Match", "")) % 2:
