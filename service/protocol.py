@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineToo
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 
 from service import problems
+from service.sockets import reset, unsent_bytes
 
 # A header's line, and the headers of a request. Also what a proxy in front should allow.
 HEADER_BYTES_MAX = 8190
@@ -53,13 +54,13 @@ class BrokenRequests:
 class Protocol(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_broken", "_stall", "_waiting_bytes")
+    __slots__ = ("_broken", "_stall", "_unsent_bytes")
 
     def __init__(self, manager: web.Server, broken: BrokenRequests, **options: Any) -> None:
         super().__init__(manager, **options)
         self._broken = broken
         self._stall: asyncio.TimerHandle | None = None
-        self._waiting_bytes = 0
+        self._unsent_bytes = 0
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -96,7 +97,7 @@ class Protocol(web.RequestHandler):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._payload_parser is None:  # of websockets, ``Connection.drained`` takes care
-            self._waiting_bytes = self._write_buffer_bytes()
+            self._unsent_bytes = unsent_bytes(self.transport)
             self._stall = self._loop.call_later(STALL_S, self._look_at_reader)
 
     def resume_writing(self) -> None:
@@ -109,23 +110,20 @@ class Protocol(web.RequestHandler):
 
     def _look_at_reader(self) -> None:
         """Cut off a reader that has taken nothing since the last look; a slow one is waited for."""
-        waiting_bytes = self._write_buffer_bytes()
         if self.transport is None:
             return
-        if waiting_bytes >= self._waiting_bytes:
+        now_bytes = unsent_bytes(self.transport)
+        if now_bytes >= self._unsent_bytes:
             self._broken.add(None, "StalledReader")
-            self.transport.abort()
+            reset(self.transport)
             return
-        self._waiting_bytes = waiting_bytes
+        self._unsent_bytes = now_bytes
         self._stall = self._loop.call_later(STALL_S, self._look_at_reader)
 
     def _forget_stall(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-
-    def _write_buffer_bytes(self) -> int:
-        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
 
 class Server(web.Server):

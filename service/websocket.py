@@ -35,6 +35,7 @@ from service.messages import (
 from service.metrics import Metrics
 from service.places import Places
 from service.socket_auth import FEED_SCOPE, SocketAuth
+from service.sockets import unsent_bytes
 
 PROTOCOL = "notelog.v1"
 SUBSCRIPTIONS_MAX = 16
@@ -345,7 +346,7 @@ class Connection:
         return True
 
     def _waiting_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return unsent_bytes(self._transport)
 
     def _cut_off(self, code: CloseCode, reason: str) -> None:
         """Close at once: the close frame is written, and what the socket does not take is thrown away."""
