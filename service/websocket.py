@@ -228,7 +228,7 @@ class Connection:
 
     async def _receive(self, text: str) -> None:
         fields = _fields(text)
-        if fields is None or fields.get("type") not in self._HANDLERS:
+        if fields is None:
             await self.close(BAD_FRAME, "expected a JSON object with a known type")
             return
         id_ = fields.get("id")
@@ -317,6 +317,7 @@ class Connection:
             await self._say(Unsubscribed(wanted.id))
 
     _HANDLERS: ClassVar = {"auth": _authenticate, "subscribe": _subscribe, "unsubscribe": _unsubscribe}
+    TYPES = frozenset(_HANDLERS)
 
     def _admit(self) -> bool:
         """Whether the client has a frame left (a bucket that fills at ``FRAMES_PER_S``)."""
@@ -368,11 +369,13 @@ def upgrade_required() -> web.Response:
 
 
 def _fields(text: str) -> dict[str, Any] | None:
+    """The fields of a frame whose type is known, or None."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    is_known = isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"] in Connection.TYPES
+    return value if is_known else None
 
 
 def _bound_buffers(transport: asyncio.Transport | None) -> None:
