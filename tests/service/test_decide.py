@@ -1,4 +1,4 @@
-"""``decide`` and ``evolve``, given / when / then: given a note's events, when a command comes, then one event or none."""
+"""``decide`` and ``evolve``, given / when / then: given a note's events, when a command comes, then one or none."""
 
 from typing import Any
 
