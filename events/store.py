@@ -7,9 +7,11 @@ the log at its end (projections, feeds) cost one read of the file together, whic
 import secrets
 import sqlite3
 import time
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import partial
 from importlib.resources import files
+from itertools import accumulate
 from pathlib import Path
 
 from events.copies import is_copy, renew_epoch
@@ -125,23 +127,29 @@ class Tail:
 
     def __init__(self) -> None:
         self._records: list[RecordedEvent] = []
-        self._size_bytes = 0
+        self._ends: list[int] = []
+        """Bytes of all records ever taken, up to and with each: so a page is bounded without looking at its records."""
+        self._start = 0
 
     def extend(self, records: list[RecordedEvent]) -> None:
         """Take the next records; when there are too many, the older half goes (so each is moved once or twice)."""
-        self._records.extend(records)
-        self._size_bytes += sum(record.size_bytes for record in records)
-        while self._size_bytes > TAIL_BYTES_MAX and len(self._records) > 1:
-            gone = self._records[: len(self._records) // 2]
-            del self._records[: len(gone)]
-            self._size_bytes -= sum(record.size_bytes for record in gone)
+        self._records += records
+        end = self._ends[-1] if self._ends else self._start
+        self._ends += accumulate((record.size_bytes for record in records), initial=end)
+        del self._ends[-len(records) - 1]
+        while self._ends[-1] - self._start > TAIL_BYTES_MAX and len(self._records) > 1:
+            gone = len(self._records) // 2
+            self._start = self._ends[gone - 1]
+            del self._records[:gone], self._ends[:gone]
 
     def page(self, after: int, limit: int) -> list[RecordedEvent] | None:
         """The records after a position, or None when the tail does not reach back so far."""
         if not self._records or after + 1 < self._records[0].position:
             return None
-        start = after + 1 - self._records[0].position
-        return bounded(self._records[start : start + limit])
+        first = after + 1 - self._records[0].position
+        before = self._ends[first - 1] if first else self._start
+        full = bisect_right(self._ends, before + PAGE_BYTES_MAX, first, min(first + limit, len(self._ends)))
+        return self._records[first : max(full, first + 1)]
 
 
 def bounded(records: Iterable[RecordedEvent]) -> list[RecordedEvent]:
@@ -198,7 +206,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 def _prepare(connection: sqlite3.Connection, path: Path, birth: dict[str, str]) -> tuple[str, int]:
     """Make an empty file a log, and a copy another log; returns the log's epoch and head."""
     if _is_empty(connection):
-        _create(connection, birth)
+        create_log(connection, birth)
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     if "epoch" not in meta:
         raise BrokenLog(f"{path} has no epoch: its table meta was changed")
@@ -213,7 +221,7 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
-def _create(connection: sqlite3.Connection, birth: dict[str, str]) -> None:
+def create_log(connection: sqlite3.Connection, birth: dict[str, str]) -> None:
     """Lay the schema in one transaction: a start that is killed here leaves an empty file, not half a log."""
     values = {**birth, "created": str(time.time_ns() // 1000)}
     connection.executescript(f"BEGIN IMMEDIATE; {files('events').joinpath('schema.sql').read_text()}")

@@ -1,6 +1,7 @@
 """The questions that the table ``notes`` answers. Functions of a connection, to be run in one hop with others."""
 
 import sqlite3
+from collections.abc import Awaitable
 from functools import partial
 
 import msgspec
@@ -26,9 +27,9 @@ class Queries:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    async def note(self, note_id: int) -> NoteRow | None:
+    def note(self, note_id: int) -> Awaitable[NoteRow | None]:
         """The note, or its tombstone, or None where there never was one."""
-        return await self._tables.points.read(partial(select_note, note_id=note_id))
+        return self._tables.points.read(partial(select_note, note_id=note_id))
 
     async def list(self, selection: Selection, after: Key | None, limit: int, counted: bool) -> NoteList:
         """A page of the notes that are selected, after the key of the page before."""

@@ -183,12 +183,19 @@ class Feed(ABC, Generic[ItemT, WhereT]):
         self.head = Watermark(position)
         """Up to here everything is in the ring or behind it."""
         self.ring: Ring[ItemT] = Ring(position)
+        self.followers = 0
+        """How many subscriptions there are; the hub counts them."""
 
     def show(self, items: list[ItemT]) -> None:
         """Take the next items, one for each position."""
         if items:
             self.ring.extend(items)
             self.head.raise_to(items[-1].position)
+
+    def skip_to(self, position: int) -> None:
+        """Move the head while nobody follows the feed: whoever comes later finds what is before it in the log."""
+        self.ring = Ring(position)
+        self.head.raise_to(position)
 
     def where(self, fields: dict[str, Any]) -> WhereT:
         """The filter of a subscription. Raises ``Invalid``."""
@@ -262,7 +269,10 @@ class NotesFeed(Feed[NoteItem, NotesWhere]):
 
     def watch(self, changes: list[NoteChange]) -> None:
         """Take what the projection has changed."""
-        self.show([NoteItem(change.after, change) for change in changes])
+        if self.followers:
+            self.show([NoteItem(change.after, change) for change in changes])
+        elif changes:
+            self.skip_to(changes[-1].position)
 
     async def behind(self, after: int, where: NotesWhere, quiet_until: int) -> tuple[list[Frame], int]:
         head = self.head.value

@@ -158,11 +158,16 @@ class Hub:
         return False
 
     def join(self, subscription: Subscription) -> None:
-        """Begin to deliver to the subscription, from its position on."""
+        """Begin to deliver to the subscription, from its position on. Once; ``leave`` it in the end."""
+        subscription.feed.followers += 1
+        self._fall_behind(subscription)
+
+    def _fall_behind(self, subscription: Subscription) -> None:
         subscription.task = asyncio.create_task(self._catch_up(subscription))
 
     def leave(self, subscription: Subscription) -> None:
         """Deliver nothing more to the subscription."""
+        subscription.feed.followers -= 1
         if subscription.task is not None:
             subscription.task.cancel()
         group = self._groups.get(subscription.group)
@@ -177,7 +182,10 @@ class Hub:
             async for page in follow(self._log, feed.head.value):
                 for record in page:
                     codec.require_known(record)
-                feed.show([EventItem(record.position, record) for record in page])
+                if feed.followers:
+                    feed.show([EventItem(record.position, record) for record in page])
+                else:
+                    feed.skip_to(page[-1].position)
         except EventError as error:
             feed.head.stop(error)
 
@@ -188,7 +196,7 @@ class Hub:
             delivered = feed.head.value
             for group in [group for group in self._groups.values() if group.feed is feed]:
                 for subscription in group.deliver():
-                    self.join(subscription)
+                    self._fall_behind(subscription)
                 # Others have a turn between the groups, and between the pages.
                 await asyncio.sleep(0)
 
@@ -197,7 +205,7 @@ class Hub:
             await asyncio.sleep(1)
             for group in list(self._groups.values()):
                 for subscription in group.move_on():
-                    self.join(subscription)
+                    self._fall_behind(subscription)
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Bring the subscription to the head at its reader's pace, then put it into its group."""
@@ -220,7 +228,7 @@ class Hub:
         if group is None:
             group = self._groups[subscription.group] = Group(subscription.feed, subscription.group[1], self._metrics)
         for behind in group.deliver():
-            self.join(behind)
+            self._fall_behind(behind)
         assert group.position == subscription.position, f"expected {group.position}, got {subscription.position}"
         subscription.task = None
         group.members[subscription] = None

@@ -30,7 +30,7 @@ class Metrics:
         self._requests = self._histogram(
             "requests_seconds", "Requests by what they asked and got", SECONDS, "method", "route", "status"
         )
-        self._request_children: dict[tuple[str, str, int], Histogram] = {}
+        self._request_children: dict[tuple[web.AbstractRoute, int], Histogram] = {}
         self.appended = self._counter("appended_events", "Events appended by this process")
         self.batches = self._histogram("batch_events", "Events in one commit", EVENTS)
         self.commits = self._histogram("commit_seconds", "Commits of the log: one fsync each", SECONDS)
@@ -42,15 +42,16 @@ class Metrics:
 
     def requested(self, request: web.Request, status: int, seconds: float) -> None:
         """Count a request."""
-        resource = request.match_info.route.resource
-        key = (request.method, resource.canonical if resource else "", status)
-        child = self._request_children.get(key)
+        route = request.match_info.route
+        child = self._request_children.get((route, status))
         if child is None:
-            # Methods and routes are ours, but for what no route takes: that is counted as one.
-            method = request.method if resource else ""
-            child = self._requests.labels(method, key[1], status)
+            # Methods and routes are ours, but for what no route takes: that is counted as one, and not kept.
+            resource = route.resource
+            child = self._requests.labels(
+                route.method if resource else "", resource.canonical if resource else "", status
+            )
             if resource:
-                self._request_children[key] = child
+                self._request_children[route, status] = child
         child.observe(seconds)
 
     def committed(self, events: int, commit_s: float) -> None:

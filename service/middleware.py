@@ -26,14 +26,12 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
     """The middleware around every handler."""
     new_id = _request_ids()
 
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
+    def problem(request: web.Request, error: Exception) -> web.Response:
+        if isinstance(error, web.HTTPException):
             response = _options(error) if request.method == "OPTIONS" else problems.of_http_error(error)
-        except Exception as error:
-            if _is_of_client(request, error):
-                return _broken()
+        elif _is_of_client(request, error):
+            return _broken()
+        else:
             response = problems.of_error(error) or problems.internal()
             if response.status >= 500:
                 _log_failure(request, response.status, error)
@@ -46,7 +44,11 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         request[requests.REQUEST_ID] = request_id = _given_id(request) or next(new_id)
-        response = await answer(request, handler)
+        response: web.StreamResponse
+        try:
+            response = await handler(request)
+        except Exception as error:
+            response = problem(request, error)
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
         seconds = time.perf_counter() - started
@@ -78,8 +80,11 @@ def _options(error: web.HTTPException) -> web.Response:
 
 
 def _is_of_client(request: web.Request, error: Exception) -> bool:
-    """Whether the client sent a body that cannot be read, or went away while it was read."""
-    return isinstance(error, RequestPayloadError) or (isinstance(error, ConnectionError) and request.transport is None)
+    """Whether the client sent a body that cannot be read, or went away before its answer was whole."""
+    if isinstance(error, RequestPayloadError):
+        return True
+    gone = request.transport is None or request.transport.is_closing()
+    return gone and isinstance(error, ConnectionError)
 
 
 def _broken() -> web.Response:

@@ -117,7 +117,8 @@ class NotesApi:
         if query != NoteQuery():
             return await self._audit.note(request, query)
         note_id = requests.note_id(request)
-        await self._freshness.reach_head(requests.min_position(request))
+        if not self._freshness.at_head(min_position := requests.min_position(request)):
+            await self._freshness.reach_head(min_position)
         checkpoint = self._freshness.checkpoint
         row = await self._queries.note(note_id)
         if row is None or row.deleted:
