@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from events.database import Database, Reader, open_reader, open_writer
+from events.errors import FolderError
 
 CHECKPOINTS = """
 CREATE TABLE IF NOT EXISTS checkpoints (
@@ -43,12 +44,15 @@ class Tables:
 
     @classmethod
     async def open(cls, path: Path) -> "Tables":
-        """Open the file, making it if there is none. One that is no database any more is thrown away."""
+        """Open the file, making it if there is none. One that is no database any more is thrown away.
+
+        Raises ``FolderError`` when the disk refuses.
+        """
         try:
             writer = await _open(path)
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                raise
+                raise FolderError(f"{path} cannot be opened: {error}; look at the disk, then start again") from error
             discard(path)
             writer = await _open(path)
         points, pages, past = [Reader(await open_reader(path)) for _ in range(3)]
