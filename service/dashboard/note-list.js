@@ -77,7 +77,9 @@ export class NoteList extends HTMLElement {
     this.#placeholder.replaceChildren(...(content ? [content] : []));
     this.#placeholder.hidden = content === null;
     this.#viewport.hidden = content !== null;
-    if (content) this.#clearNews();
+    if (!content) return;
+    this.#clearNews();
+    for (const [id, row] of this.#rows) this.#drop(id, row);
   }
 
   get activeId() {

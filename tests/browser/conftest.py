@@ -1,0 +1,96 @@
+"""A real browser before a real service. Without chromium or playwright these tests are skipped, and it is said aloud;
+where CI=true they fail instead."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.process import Server
+
+from .pages import Pages
+
+try:
+    from playwright.async_api import async_playwright
+except ImportError:
+    async_playwright = None  # type: ignore[assignment]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# No sandbox: a container's root has none. No GPU: a machine without a screen has none.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+_skipped: list[str] = []
+
+
+def missing() -> str | None:
+    """What a browser test needs and this machine has not."""
+    if async_playwright is None:
+        return "the Python package playwright is not installed"
+    if CHROMIUM is None:
+        return "chromium is not installed"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder, so that `-m "not browser"` leaves them out."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("browser")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say aloud what was not tested."""
+    if _skipped:
+        reason = f"{len(_skipped)} BROWSER TESTS SKIPPED: {missing()}. The dashboard was not tested."
+        terminalreporter.write_line(reason, yellow=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def needs(request: pytest.FixtureRequest) -> None:
+    """Skip the test, or fail it in CI, where something that it needs is missing."""
+    if (reason := missing()) is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"in CI the browser tests must run, but {reason}")
+        _skipped.append(request.node.nodeid)
+        pytest.skip(reason)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Any]:
+    """Chromium, started once; each page that is opened in it has a profile of its own."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(tmp_path: Path) -> AsyncIterator[Server]:
+    """A service on an empty folder, running; it can be killed and started again on the same port."""
+    async with Server(tmp_path / "data", "--port", str(free_port())) as server:
+        await server.start()
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pages(browser: Any, service: Server) -> AsyncIterator[Pages]:
+    """Opens pages of the dashboard; at the end, none of them may have had an error in its console."""
+    pages = Pages(browser, service)
+    yield pages
+    await pages.close()
+    assert pages.errors() == []
+
+
+def free_port() -> int:
+    """A port that nobody has now, for a service that must come back where it was."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
