@@ -137,6 +137,7 @@ class Connection:
         self._ending: asyncio.Task[None] | None = None
         self._ping_at = time.monotonic() + PING_INTERVAL_S
         self._pong_by: float | None = None
+        self._broken = False
         self._frames_left = float(FRAMES_BURST)
         self._frames_counted_at = time.monotonic()
         _bound_buffers(self._transport)
@@ -169,7 +170,7 @@ class Connection:
         return self._write_now(self._response.send_frame(frame, WSMsgType.TEXT))
 
     async def drained(self) -> None:
-        if self._response.closed:
+        if self._broken or self._response.closed:
             raise ConnectionResetError("the connection is closed")
         progress_at, waiting_bytes = time.monotonic(), self._waiting_bytes()
         while self._protocol.writing_paused:
@@ -342,6 +343,8 @@ class Connection:
         except StopIteration:
             return True
         except (ConnectionError, RuntimeError):
+            # Before the loop that receives has seen it: who would only try again would never let it see it.
+            self._broken = True
             return False
         sending.close()
         return True
