@@ -45,7 +45,7 @@ HEADERS = {
     "Referrer-Policy": Header("Whether links tell where they were followed.", TEXT),
     "Retry-After": Header("Come back after so many seconds.", {"type": "integer", "minimum": 0}),
     "Upgrade": Header("What to upgrade to.", TEXT),
-    "WWW-Authenticate": Header("How to authenticate.", TEXT),
+    "WWW-Authenticate": Header("How to authenticate, and the scopes that are needed.", TEXT, always=False),
     "X-Content-Type-Options": Header("The Content-Type is right: do not guess.", {"const": "nosniff"}),
     "X-Request-Id": Header("A name for this request in logs and in the event: taken from the request, or made.", TEXT),
     "traceparent": Header("Where the request stands in a distributed trace (W3C): kept with the event.", TEXT),

@@ -19,7 +19,7 @@ from service.version import VERSION
 EVERYWHERE = (problems.INTERNAL, problems.HEADERS_TOO_LARGE)
 EVERYWHERE_ASKED = ("X-Request-Id",)
 EVERYWHERE_ANSWERED = ("X-Content-Type-Options", "X-Request-Id")
-WITH_SCOPE = (problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
+WITH_SCOPE = (problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS, problems.KEYS_UNAVAILABLE)
 
 NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": INTEGER_MAX}
 
@@ -34,7 +34,7 @@ PATH_PARAMETERS: dict[str, tuple[str, Json]] = {
     ),
 }
 
-_OF_PROBLEM = {401: ("WWW-Authenticate",), 426: ("Upgrade",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_OF_PROBLEM = {426: ("Upgrade",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 TAGS = {
     "notes": "The notes: read as they are, changed by events that are appended to the log.",
@@ -151,12 +151,13 @@ def _responses(route: Route, schemas: "_Schemas") -> Json:
     for status, kinds in _by_status(_problems(route)).items():
         responses.setdefault(str(status), {"description": "", "content": {}, "headers": {}})
         _add_problem(responses[str(status)], status, kinds, schemas)
+        responses[str(status)]["headers"] |= _headers(_problem_headers(status, route))
     return dict(sorted(responses.items()))
 
 
 def _response(status: int, answer: Answer, schemas: "_Schemas") -> Json:
     content = {media_type: {"schema": schemas.of(type_)} for media_type, type_ in answer.content.items()}
-    everywhere = () if status == 101 else EVERYWHERE_ANSWERED
+    everywhere = ("X-Content-Type-Options",) if status == 101 else EVERYWHERE_ANSWERED
     return {"description": answer.summary, "content": content, "headers": _headers((*answer.headers, *everywhere))}
 
 
@@ -166,15 +167,15 @@ def _add_problem(response: Json, status: int, kinds: list[Problem], schemas: "_S
     schema = {**schemas.of(ProblemBody), "properties": {"type": type_, "status": {"const": status}}}
     response["description"] = " Or: ".join(filter(None, [response["description"], f"{titles}."]))
     response["content"][problems.MEDIA_TYPE] = {"schema": schema}
-    response["headers"] |= _headers(_problem_headers(status))
 
 
-def _problem_headers(status: int) -> tuple[str, ...]:
+def _problem_headers(status: int, route: Route) -> tuple[str, ...]:
     """What a problem carries beside its body. 431 is answered before the request is looked at."""
     if status == 431:
         return ()
     log_headers = () if status in (401, 403, 426) else LOG_HEADERS
-    return (*log_headers, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_ANSWERED)
+    authenticate = ("WWW-Authenticate",) if status == 401 or (status == 403 and route.scope is not None) else ()
+    return (*log_headers, *authenticate, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_ANSWERED)
 
 
 def _headers(names: Iterable[str]) -> Json:

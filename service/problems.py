@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from events.errors import CommandReused, LogBusy, LogUnavailable, OutcomeUnknown
+from events.errors import CommandReused, LogBusy, LogUnavailable, MalformedEvent, NewerEvent, OutcomeUnknown
 from events.note import Note
 from projections.projection import ProjectionStopped
 from service.errors import (
@@ -200,6 +200,8 @@ OF_ERROR: dict[type[Exception], tuple[Problem, Callable[[Exception], dict[str, A
     LogUnavailable: (READ_ONLY, _nothing, False),
     OutcomeUnknown: (OUTCOME_UNKNOWN, _nothing, False),
     ProjectionStopped: (STOPPED, _nothing, False),
+    NewerEvent: (STOPPED, _nothing, False),
+    MalformedEvent: (STOPPED, _nothing, False),
 }
 
 OF_STATUS = {

@@ -31,7 +31,7 @@ READ_HEADERS = ("If-None-Match", "Notelog-Min-Position")
 AUDIT_HEADERS = ("Notelog-Min-Position",)
 READ_PROBLEMS = (problems.INVALID, problems.BEHIND, problems.STOPPED)
 CHANGE_HEADERS = ("If-Match", "Idempotency-Key", "traceparent")
-CHANGE_PROBLEMS = (
+APPEND_PROBLEMS = (
     problems.TIMEOUT,
     problems.TOO_LARGE,
     problems.INVALID,
@@ -39,15 +39,23 @@ CHANGE_PROBLEMS = (
     problems.BUSY,
     problems.READ_ONLY,
     problems.OUTCOME_UNKNOWN,
-    problems.BEHIND,
-    problems.STOPPED,
 )
 BODY_PROBLEMS = (problems.NOT_JSON, problems.UNSUPPORTED_MEDIA_TYPE)
-NOTE_PROBLEMS = (
+CHANGE_PROBLEMS = (
+    *APPEND_PROBLEMS,
+    problems.BEHIND,
+    problems.STOPPED,
     problems.NOT_FOUND,
     problems.CONFLICT,
     problems.PRECONDITION_FAILED,
     problems.PRECONDITION_REQUIRED,
+)
+SOCKET_PROBLEMS = (
+    problems.UPGRADE_REQUIRED,
+    problems.UNAUTHORIZED,
+    problems.FORBIDDEN,
+    problems.TOO_MANY_REQUESTS,
+    problems.KEYS_UNAVAILABLE,
 )
 
 SAME = Answer("Nothing has changed since the version that If-None-Match names.", headers=(*LOG_HEADERS, "ETag"))
@@ -66,6 +74,10 @@ TLOG_HEADERS = (*LOG_HEADERS, "Cache-Control")
 TLOG_TEXT = Answer("The text.", {TEXT: str}, TLOG_HEADERS)
 TILE = Answer("The bytes.", {"application/octet-stream": bytes}, TLOG_HEADERS)
 TLOG_PROBLEMS = (problems.INVALID, problems.NOT_FOUND, problems.BEHIND, problems.STOPPED)
+
+ALIVE = Answer("It does.", {JSON: Alive}, ("Cache-Control",))
+READY = Answer("It can.", {JSON: Readiness}, ("Cache-Control",))
+NOT_READY = Answer("It cannot: see why.", READY.content, READY.headers)
 
 DESCRIPTION = Answer("The description.", {JSON: dict[str, Any]}, ())
 FILE = Answer("The file.", {"text/css": str, "text/javascript": str}, ("ETag", "Cache-Control"))
@@ -97,7 +109,7 @@ def routes(
         ),
         Route(
             "POST", "/notes", notes.create, "Create a note", "notes:write",
-            {201: CREATED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS, body=NoteBody,
+            {201: CREATED}, (*APPEND_PROBLEMS, *BODY_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS, body=NoteBody,
         ),
         Route(
             "GET", "/notes/{id}", notes.read, "Read a note", "notes:read",
@@ -105,25 +117,25 @@ def routes(
         ),
         Route(
             "PUT", "/notes/{id}", notes.replace, "Replace a note", "notes:write",
-            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
             body=NoteBody,
         ),
         Route(
             "PATCH", "/notes/{id}", notes.patch, "Change some fields of a note", "notes:write",
-            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
             body=NotePatch, body_media_types=(JSON, MERGE_PATCH),
         ),
         Route(
             "DELETE", "/notes/{id}", notes.delete, "Delete a note", "notes:write",
-            {204: DELETED}, (*CHANGE_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            {204: DELETED}, CHANGE_PROBLEMS, query=NoQuery, headers=CHANGE_HEADERS,
         ),
         Route(
             "POST", "/notes/{id}/restore", notes.restore, "Bring a deleted note back", "notes:write",
-            {200: CHANGED}, (*CHANGE_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            {200: CHANGED}, CHANGE_PROBLEMS, query=NoQuery, headers=CHANGE_HEADERS,
         ),
         Route(
             "POST", "/notes/{id}/revert", notes.revert, "Make a note what it was at a version", "notes:write",
-            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS, *NOTE_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
+            {200: CHANGED}, (*CHANGE_PROBLEMS, *BODY_PROBLEMS), query=NoQuery, headers=CHANGE_HEADERS,
             body=RevertBody,
         ),
         Route(
@@ -132,12 +144,11 @@ def routes(
         ),
         Route(
             "GET", "/events", audit.events, "List events, or stream them as NDJSON", "audit:read",
-            {200: EVENTS}, (problems.INVALID, problems.BEHIND), query=EventsQuery, headers=("Accept", *AUDIT_HEADERS),
+            {200: EVENTS}, READ_PROBLEMS, query=EventsQuery, headers=("Accept", *AUDIT_HEADERS),
         ),
         Route(
             "GET", "/events/{position}", audit.event, "Read an event", "audit:read",
-            {200: ONE_EVENT}, (problems.INVALID, problems.BEHIND, problems.NOT_FOUND), query=NoQuery,
-            headers=AUDIT_HEADERS,
+            {200: ONE_EVENT}, (*READ_PROBLEMS, problems.NOT_FOUND), query=NoQuery, headers=AUDIT_HEADERS,
         ),
         Route(
             "GET", "/tlog/checkpoint", tlog.checkpoint, "The signed root of the log's tree", "audit:read",
@@ -157,15 +168,15 @@ def routes(
         ),
         Route(
             "GET", "/ws", websocket.connect, "Follow the changes on a websocket (see asyncapi.json)", None,
-            {101: Answer("The websocket is open.", headers=())}, (problems.UPGRADE_REQUIRED,),
+            {101: Answer("The websocket is open.", headers=("Upgrade",))}, SOCKET_PROBLEMS,
         ),
         Route(
             "GET", "/healthz", health.alive, "Whether the process lives", None,
-            {200: Answer("It does.", {JSON: Alive}, ())},
+            {200: ALIVE},
         ),
         Route(
             "GET", "/readyz", health.ready, "Whether the service can be relied on", None,
-            {200: Answer("It can.", {JSON: Readiness}, ()), 503: Answer("It cannot: see why.", {JSON: Readiness}, ())},
+            {200: READY, 503: NOT_READY},
         ),
         Route(
             "GET", "/metrics", metrics.show, "Numbers for Prometheus", "notes:read",
