@@ -57,4 +57,4 @@ def microseconds(text: str) -> int:
 @lru_cache(maxsize=64)
 def _whole_seconds(seconds: int) -> str:
     """Many events fall into one second."""
-    return (_BIRTH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    return (_BIRTH + timedelta(seconds=seconds)).isoformat()[:19]  # a third of the cost of strftime

@@ -9,12 +9,14 @@ import re
 import unicodedata
 
 _WORD = re.compile(r"[^\W_]+")
+# The same rule for ASCII alone, which costs two thirds.
+_ASCII_BLANKS = str.maketrans({code: " " for code in range(128) if not chr(code).isalnum()})
 
 
 def words(text: str) -> list[str]:
     """The words of a text, in their order."""
     if text.isascii():
-        return _WORD.findall(text.lower())
+        return text.lower().translate(_ASCII_BLANKS).split()
     plain = unicodedata.normalize("NFKD", text.casefold())
     return _WORD.findall("".join(character for character in plain if not unicodedata.combining(character)))
 
