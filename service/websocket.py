@@ -51,6 +51,9 @@ STALL_S = 30
 STALL_CHECK_S = 1.0
 # How long a client has to answer our close frame.
 CLOSE_TIMEOUT_S = 2.0
+# Over how long a stop spreads its goodbyes, and how far apart at most: a stop must end within ten seconds.
+CLOSE_SPREAD_S = 2.0
+CLOSE_PAUSE_S = 0.005
 # Inbound frames: so many at once, then so many a second.
 FRAMES_BURST = 100
 FRAMES_PER_S = 50
@@ -73,14 +76,7 @@ class WebSocketApi:
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """``GET /ws``: 101, or 426 without an upgrade."""
         identity = await self._gate.admit_socket(request)
-        response = web.WebSocketResponse(
-            protocols=(PROTOCOL,),
-            autoping=False,
-            compress=False,
-            max_msg_size=FRAME_IN_BYTES_MAX + 1,  # aiohttp refuses what is not below
-            writer_limit=0,  # so that a send returns when the buffer has drained
-            timeout=CLOSE_TIMEOUT_S,
-        )
+        response = new_response()
         if not response.can_prepare(request):
             return upgrade_required()
         await response.prepare(request)
@@ -114,9 +110,18 @@ class WebSocketApi:
                 connection.check(now)
 
     async def close(self) -> None:
-        """Tell everybody that we go away, and take no more connections."""
+        """Tell everybody that we go away, and take no more connections.
+
+        Many are told one after the other, so that they do not all come back to another node in the same moment.
+        """
         self._closing = True
-        await asyncio.gather(*(connection.close(GOING_AWAY) for connection in list(self.connections)))
+        connections = list(self.connections)
+        pause_s = min(CLOSE_SPREAD_S / max(1, len(connections)), CLOSE_PAUSE_S)
+        closing = []
+        for connection in connections:
+            closing.append(asyncio.create_task(connection.close(GOING_AWAY)))
+            await asyncio.sleep(pause_s)
+        await asyncio.gather(*closing)
 
 
 class Connection:
@@ -361,6 +366,18 @@ class Connection:
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def new_response() -> web.WebSocketResponse:
+    """A websocket as we speak it: no compression (it costs memory and CPU, and invites attacks), pings our own."""
+    return web.WebSocketResponse(
+        protocols=(PROTOCOL,),
+        autoping=False,
+        compress=False,
+        max_msg_size=FRAME_IN_BYTES_MAX + 1,  # aiohttp refuses what is not below
+        writer_limit=0,  # so that a send returns when the buffer has drained
+        timeout=CLOSE_TIMEOUT_S,
+    )
 
 
 def upgrade_required() -> web.Response:
