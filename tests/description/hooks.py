@@ -14,7 +14,7 @@ INTEGER_MAX = 2**63 - 1
 # Parameters of which a request may have only one.
 EITHER_OR = [("as_of", "q"), ("as_of", "version"), ("as_of", "cursor"), ("after", "before")]
 
-_seen = {"position": 0}
+_seen: dict[str, Any] = {"position": 0, "brought back": set()}
 
 
 @schemathesis.hook
@@ -30,9 +30,14 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
-    """Remember how far the log is."""
+    """Remember how far the log is, and which deleted notes are there again."""
     for value in response.headers.get("notelog-position", ()):
         _seen["position"] = max(_seen["position"], int(value))
+    note_id = str((case.path_parameters or {}).get("id"))
+    if case.path.endswith(("/restore", "/revert")) and response.status_code == 200:
+        _seen["brought back"].add(note_id)
+    elif case.method.upper() == "DELETE" and response.status_code == 204:
+        _seen["brought back"].discard(note_id)
 
 
 @schemathesis.hook
@@ -43,9 +48,10 @@ def filter_case(context: Any, case: Any) -> bool:
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """A deleted note is not found any more, but its past is."""
+    """A deleted note is not found any more until it is brought back, but its past is."""
     of_the_past = case.path.endswith("/history") or bool({"version", "as_of"} & set(case.query or ()))
-    return not (of_the_past and type(failure).__name__ == "UseAfterFree")
+    brought_back = str((case.path_parameters or {}).get("id")) in _seen["brought back"]
+    return not ((of_the_past or brought_back) and type(failure).__name__ == "UseAfterFree")
 
 
 def _fit_headers(headers: Any) -> None:
