@@ -39,6 +39,8 @@ FEED_BYTES_MAX = 8 * 1024 * 1024
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 # Where the replicas are not set: three when there is a cluster.
 REPLICAS = 3
+# A leader hears of the others every second; they choose another after 4 s at the earliest (nats-server's raft.go).
+HEARD_WITHIN_S = 3.0
 
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NOT_CLUSTERED = 10074
@@ -92,6 +94,20 @@ class State(msgspec.Struct, frozen=True):
     last_seq: int
 
 
+class _Peer(msgspec.Struct, frozen=True):
+    """Another server of the stream. ``active``: nanoseconds since the leader has heard of it."""
+
+    active: int = 0
+    offline: bool = False
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """The servers of the stream, as the one that answered sees them."""
+
+    leader: str = ""
+    replicas: list[_Peer] = []
+
+
 class _Error(msgspec.Struct, frozen=True):
     code: int = 0
     err_code: int = 0
@@ -105,6 +121,7 @@ class _Answer(msgspec.Struct, frozen=True):
     seq: int = 0
     config: dict[str, Any] = {}
     state: State | None = None
+    cluster: _Group | None = None
 
 
 _answers = msgspec.json.Decoder(_Answer)
@@ -141,10 +158,14 @@ class Stream:
         return (await self.state()).last_seq
 
     async def state(self) -> State:
-        """The stream's numbers. Raises ``NoAnswer``."""
+        """The stream's numbers, from a leader that has a majority behind it. Raises ``NoAnswer``.
+
+        A server that is left alone answers too (seen: for as long as it is alone), with numbers that are old.
+        """
         answer = await self._ask(f"STREAM.INFO.{self._name}")
         if answer.state is None:
             raise NoAnswer(answer.error.description if answer.error else "no state")
+        _require_majority(answer.cluster)
         return answer.state
 
     async def publish(self, token: str, payload: bytes, expected: int) -> int:
@@ -332,6 +353,17 @@ class Feed:
         answer_to = message.reply or message.headers.get("Nats-Consumer-Stalled")
         if answer_to:
             await self._stream.answer_flow_control(answer_to)
+
+
+def _require_majority(group: _Group | None) -> None:
+    """Believe a leader that has just heard of enough others: no other leader can have been chosen meanwhile."""
+    if group is None:
+        return  # a single server
+    if not group.leader:
+        raise NoAnswer("the stream has no leader")
+    heard = 1 + sum(peer.active < HEARD_WITHIN_S * 1e9 and not peer.offline for peer in group.replicas)
+    if 2 * heard <= 1 + len(group.replicas):
+        raise NoAnswer(f"the leader hears of {heard} of {1 + len(group.replicas)} servers")
 
 
 def configuration(name: str, replicas: int) -> dict[str, Any]:

@@ -246,6 +246,9 @@ class JetStreamLog(EventStore):
             else:
                 self._database, head = await self._open_writer()
                 self._head.raise_to(head)
+        else:
+            # A write that was under way when the last connection was lost has run to its end since.
+            await self._show_found(self._database)
 
     async def _let_go(self) -> None:
         """Close a connection whose last commit is in doubt; the file is opened anew."""
@@ -401,6 +404,9 @@ class _Append:
             raise self._unanswered(f"no answer in {APPEND_WITHIN_S:.0f} s: {self._trouble}") from None
         except asyncio.CancelledError:
             raise self._unanswered("it is shutting down") from None
+        except LogUnavailable as refused:
+            # Whoever could not be asked now may have been told before.
+            raise self._unanswered(refused.reason) from None
 
     def _unanswered(self, reason: str) -> LogError:
         return OutcomeUnknown(reason) if self._in_doubt else LogUnavailable(reason)

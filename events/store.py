@@ -90,14 +90,18 @@ class EventStore(EventLog):
         database, _ = await self._open_writer()
         try:
             await database.run(_flush)
-            while page := await database.run(
-                partial(select_page, after=self.head, head=INTEGER_MAX, limit=PAGE_EVENTS_MAX)
-            ):
-                self._show(page)
+            await self._show_found(database)
         except BaseException:
             await database.close()
             raise
         return database
+
+    async def _show_found(self, database: Database) -> None:
+        """Show what is on disk and was not shown, because its commit was in doubt or who began it was cancelled."""
+        while page := await database.run(
+            partial(select_page, after=self.head, head=INTEGER_MAX, limit=PAGE_EVENTS_MAX)
+        ):
+            self._show(page)
 
     def _require_same(self, epoch: str, head: int) -> None:
         """A file that is opened again must be the one that was open: the folder may have been unmounted meanwhile."""
@@ -118,6 +122,7 @@ class EventStore(EventLog):
     def _show(self, records: list[RecordedEvent]) -> None:
         """Make durable records visible to everybody who follows the log."""
         if records:
+            assert records[0].position == self.head + 1, f"expected {self.head + 1}, got {records[0].position}"
             self._tail.extend(records)
             self._head.raise_to(records[-1].position)
 
