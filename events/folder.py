@@ -51,6 +51,20 @@ class DataFolder:
             os.close(self._lock_file)
             self._lock_file = None
 
+    def is_in_use(self) -> bool:
+        """Whether a process has the folder right now."""
+        try:
+            lock_file = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock_file)
+        return False
+
     @staticmethod
     def _sign(lock_file: int) -> None:
         """Leave our process id for the error message of whoever comes second. A full disk must not stop a start."""

@@ -32,7 +32,7 @@ def grow(read: ReadTile, size: int, leaf_hashes: list[bytes]) -> dict[tuple[int,
             assert len(before) == offset * HASH_BYTES, f"tile {level}/{number} is shorter than the tree"
             changed[level, number] = tile = before + b"".join(part)
             if len(tile) == TILE_HASHES * HASH_BYTES:
-                full.append(_combined(_split(tile)))
+                full.append(combined(split(tile)))
         level, start, hashes = level + 1, start // TILE_HASHES, full
     return changed
 
@@ -52,6 +52,11 @@ def consistency_proof(read: ReadTile, old: int, new: int) -> list[bytes]:
     """What shows that the tree of ``new`` leaves goes on from the one of ``old`` (section 2.1.2)."""
     assert 0 < old <= new, f"expected a size from 1 to {new}, got {old}"
     return [_range_hash(read, start, end) for start, end in _subproof(old, 0, new, whole=True)]
+
+
+def tile_root(tile: bytes) -> bytes:
+    """The hash that a full tile gives to the level above it; empty when the tile is not full."""
+    return combined(split(tile)) if len(tile) == TILE_HASHES * HASH_BYTES else b""
 
 
 def widths(size: int) -> Iterator[tuple[int, int, int]]:
@@ -94,15 +99,16 @@ def _subtree(read: ReadTile, height: int, start: int) -> bytes:
     """The hash of a whole subtree, from the tile that has its nodes at the next level below."""
     level, above = divmod(height, TILE_HEIGHT)
     number, offset = divmod(start >> (level * TILE_HEIGHT), TILE_HASHES)
-    hashes = _split(read(level, number))[offset : offset + (1 << above)]
+    hashes = split(read(level, number))[offset : offset + (1 << above)]
     assert len(hashes) == 1 << above, f"tile {level}/{number} is shorter than the tree"
-    return _combined(hashes)
+    return combined(hashes)
 
 
-def _combined(hashes: list[bytes]) -> bytes:
+def combined(hashes: list[bytes]) -> bytes:
     """The root over a power of two of hashes."""
     while len(hashes) > 1:
-        hashes = [node(hashes[place], hashes[place + 1]) for place in range(0, len(hashes), 2)]
+        pairs = iter(hashes)
+        hashes = [node(left, right) for left, right in zip(pairs, pairs, strict=True)]
     return hashes[0]
 
 
@@ -115,7 +121,7 @@ def _by_tile(start: int, hashes: list[bytes]) -> Iterator[tuple[int, int, list[b
         start += len(part)
 
 
-def _split(tile: bytes) -> list[bytes]:
+def split(tile: bytes) -> list[bytes]:
     return [tile[place : place + HASH_BYTES] for place in range(0, len(tile), HASH_BYTES)]
 
 

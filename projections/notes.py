@@ -127,7 +127,7 @@ def _save(connection: sqlite3.Connection, found: dict[int, Note], notes: list[No
     deleted = [note for note in notes if note.deleted]
     risen = [(note.id,) for note in living if note.id in found and found[note.id].deleted]
     connection.executemany("DELETE FROM tombstones WHERE id = ?", risen)
-    connection.executemany(UPSERT, [_row(note) for note in living])
+    connection.executemany(UPSERT, [row(note) for note in living])
     connection.executemany("DELETE FROM notes WHERE id = ?", [(note.id,) for note in deleted])
     connection.executemany(
         "INSERT OR REPLACE INTO tombstones (id, position, version, body) VALUES (?, ?, ?, ?)",
@@ -135,7 +135,8 @@ def _save(connection: sqlite3.Connection, found: dict[int, Note], notes: list[No
     )
 
 
-def _row(note: Note) -> tuple[object, ...]:
+def row(note: Note) -> tuple[object, ...]:
+    """The columns of the table ``notes``."""
     return (
         note.id,
         note.position,

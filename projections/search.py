@@ -41,7 +41,7 @@ class Search(Projection[None]):
                     _update(connection, record.note_id, texts)
         connection.executemany(
             "INSERT INTO search (rowid, title, description) VALUES (?, ?, ?)",
-            [(note_id, _words(texts["title"]), _words(texts["description"])) for note_id, texts in new.items()],
+            [(note_id, indexed(texts["title"]), indexed(texts["description"])) for note_id, texts in new.items()],
         )
         return []
 
@@ -52,8 +52,9 @@ def _texts(changes: Changes) -> dict[str, str]:
 
 def _update(connection: sqlite3.Connection, note_id: int, texts: dict[str, str]) -> None:
     for column, text in texts.items():
-        connection.execute(f"UPDATE search SET {column} = ? WHERE rowid = ?", (_words(text), note_id))
+        connection.execute(f"UPDATE search SET {column} = ? WHERE rowid = ?", (indexed(text), note_id))
 
 
-def _words(text: str) -> str:
+def indexed(text: str) -> str:
+    """A text as the index is given it."""
     return " ".join(words(text))

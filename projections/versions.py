@@ -5,6 +5,7 @@ have the columns of the table ``notes`` under the same names, so that lists of n
 """
 
 import sqlite3
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from events.codec import decode
@@ -46,15 +47,17 @@ SCHEMA = (
     ) STRICT
     """,
 )
-INSERT = """
-    INSERT INTO versions (position, ended, id, version, type, actor, deleted,
-        title, created_at, updated_at, created_by, priority, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+COLUMNS = (
+    "position, ended, id, version, type, actor, deleted, title, created_at, updated_at, created_by, priority, body"
+)
+INSERT = f"INSERT INTO versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 UPSERT_MOMENT = """
     INSERT INTO moments (block, earliest) VALUES (?, ?)
     ON CONFLICT (block) DO UPDATE SET earliest = min(earliest, excluded.earliest)
 """
+
+
+Rows = Callable[[str, tuple[Any, ...]], Iterable[Any]]
 
 
 class Versions(Projection[None]):
@@ -112,20 +115,30 @@ def block_of(position: int) -> int:
     return (position - 1) // MOMENT_POSITIONS
 
 
-def _load(connection: sqlite3.Connection, records: list[RecordedEvent]) -> dict[int, Note]:
-    """The notes as they were before the records."""
-    first: dict[int, int] = {}
-    for record in records:
-        first.setdefault(record.note_id, record.version)
-    wanted = [(note_id, version - 1) for note_id, version in sorted(first.items()) if version > 1]
+def select_latest(rows: Rows, records: Iterable[RecordedEvent]) -> list[tuple[int, str]]:
+    """Position and body of the versions that came before the records. ``rows``: how to ask."""
+    wanted = sorted((record.note_id, record.version - 1) for record in records if record.version > 1)
     if not wanted:
-        return {}
-    rows = connection.execute(
-        "SELECT body FROM json_each(?) wanted JOIN versions"
+        return []
+    found = rows(
+        "SELECT position, body FROM json_each(?) wanted JOIN versions"
         " ON versions.id = json_extract(wanted.value, '$[0]') AND version = json_extract(wanted.value, '$[1]')",
         (encoder.encode(wanted).decode(),),
     )
-    notes = (decode_note(body) for (body,) in rows)
+    return list(found)
+
+
+def first_of_each(records: Iterable[RecordedEvent]) -> list[RecordedEvent]:
+    """Of each note the first record."""
+    first: dict[int, RecordedEvent] = {}
+    for record in records:
+        first.setdefault(record.note_id, record)
+    return list(first.values())
+
+
+def _load(connection: sqlite3.Connection, records: list[RecordedEvent]) -> dict[int, Note]:
+    """The notes as they were before the records."""
+    notes = (decode_note(body) for _, body in select_latest(connection.execute, first_of_each(records)))
     return {note.id: note for note in notes}
 
 

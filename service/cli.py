@@ -12,6 +12,7 @@ from events.errors import ClusterError, FolderError
 from service import maintenance_commands
 from service.settings import Settings, WrongSetting, from_environment
 from service.token_command import token
+from service.verify_command import verify_command
 
 EXIT_USAGE = 2
 
@@ -46,7 +47,7 @@ def serve(data: str, **options: Any) -> None:
 
 
 commands.add_command(token)
-for command in maintenance_commands.COMMANDS:
+for command in (*maintenance_commands.COMMANDS, verify_command):
     commands.add_command(command)
 
 

@@ -70,7 +70,7 @@ def replay_command(data: Path, as_of: str, output: Path | None, as_json: bool) -
     """Show the notes as they were at a position or time. Works beside a running service."""
     if output is not None and output.suffix not in (".db", ".ndjson"):
         raise WrongSetting(f"--output {output}: expected a name that ends with .db or .ndjson")
-    folder = _existing(data)
+    folder = existing(data)
     position = _position(folder.events, as_of)
     with TemporaryDirectory(dir=output.parent if output else None, prefix=".notelog-") as place:
         tables = Path(place) / "notes.db"
@@ -99,7 +99,7 @@ def replay_command(data: Path, as_of: str, output: Path | None, as_json: bool) -
 @click.option("--after", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out events up to here.")
 def export_command(data: Path, after: int) -> None:
     """Print the log as NDJSON, each record whole. Works beside a running service."""
-    folder = _existing(data)
+    folder = existing(data)
     source = open_log_file(folder.events)
     try:
         epoch, head = select_epoch(source), select_head(source)
@@ -150,7 +150,7 @@ def backup_command(data: Path, destination: Path, as_json: bool) -> None:
     Works beside a running service. The tables are not copied, they are built at the first start, which also gives
     the copy an epoch of its own. The key that signs is not copied either.
     """
-    folder, copy = _existing(data), DataFolder(destination)
+    folder, copy = existing(data), DataFolder(destination)
     if copy.path.resolve() == folder.path.resolve():
         raise WrongSetting(f"DEST {destination}: expected another folder than --data")
     copy.lock()
@@ -188,7 +188,7 @@ def epoch_command(new: bool, data: Path, as_json: bool) -> None:
     show({"epoch": epoch, "parent_epoch": old}, f"the epoch is {epoch} now; it was {old}", as_json)
 
 
-def _existing(data: Path) -> DataFolder:
+def existing(data: Path) -> DataFolder:
     """The folder, which must have a log in it. Raises ``FolderError``."""
     folder = DataFolder(data)
     if not folder.events.exists():
@@ -199,7 +199,7 @@ def _existing(data: Path) -> DataFolder:
 @contextmanager
 def _locked(data: Path) -> Iterator[DataFolder]:
     """The folder for this process alone. Raises ``FolderInUse`` while the service runs."""
-    folder = _existing(data)
+    folder = existing(data)
     folder.lock()
     try:
         yield folder

@@ -1,0 +1,144 @@
+"""Check everything in a data folder against everything else: records, ledger, tables. Nothing is changed.
+
+The two halves, the log with its ledger and the log with its tables, need nothing of each other, so that two processes
+can do them.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from events.folder import DataFolder
+from events.store import create_log
+from projections.checking import Checking, good_checkpoints
+from projections.findings import LEDGER_DAMAGED, UNREADABLE, Finding, Findings
+from projections.ledger import Ledger
+from projections.ledger_check import LedgerFacts, cached, check_ledger
+from projections.log_check import check_log
+from projections.merkle import ReadTile
+from projections.note_check import check_notes
+from projections.rebuild import of_notes, open_log_file
+from projections.schema_check import check_schema, check_structure
+from projections.search_check import check_index, check_search
+from projections.tables import CHECKPOINTS
+from projections.version_check import check_versions
+
+Progress = Callable[[int], None]
+
+
+class Task(Struct, frozen=True):
+    """What to check. ``in_use``: a service runs on the folder; what it is about to write is not missed."""
+
+    data: Path
+    epoch: str
+    head: int
+    in_use: bool
+
+
+class Checked(Struct, frozen=True):
+    """What was found. ``up_to``: by name, up to which position each thing was there to be compared."""
+
+    findings: list[Finding]
+    count: int
+    up_to: dict[str, int]
+
+
+def verify_log(task: Task, progress: Progress) -> Checked:
+    """Check the records against the ledger, and the ledger against itself."""
+    folder, findings = DataFolder(task.data), Findings()
+    with closing(open_log_file(folder.events)) as log, _reading(folder.ledger) as ledger:
+        _check_file(task, log, "events.db", lambda model: create_log(model, {}), findings)
+        facts: tuple[LedgerFacts, ReadTile] | None = None
+        if ledger is None:
+            if (folder.path / "ledger-key.pem").exists() and task.head:
+                findings.add(None, LEDGER_DAMAGED, "there is no ledger, though one was signed here")
+        else:
+            facts = _ledger_facts(task, ledger, findings)
+        try:
+            check_log(log, task.head, facts, findings, progress)
+        except sqlite3.DatabaseError as error:
+            findings.add(None, UNREADABLE, f"events.db: {error}")
+    up_to = {"events": task.head} | ({"ledger": facts[0].size} if facts else {})
+    return Checked(findings.kept, findings.count, up_to)
+
+
+def verify_tables(task: Task, progress: Progress) -> Checked:
+    """Fold the log and compare with the tables."""
+    folder, findings = DataFolder(task.data), Findings()
+    up_to: dict[str, int] = {}
+    with closing(open_log_file(folder.events)) as log, _reading(folder.notes) as tables:
+        if tables is not None:
+            checking = Checking(log, tables, task.epoch, task.in_use, findings)
+            try:
+                _check_file(task, tables, "notes.db", _create_tables, findings)
+                up_to = good_checkpoints(checking, of_notes(), task.head)
+                _check_tables(checking, up_to, progress)
+            except sqlite3.DatabaseError as error:
+                findings.add(None, UNREADABLE, f"notes.db: {error}")
+            if "search" in up_to and not task.in_use:
+                _check_search_index(folder.notes, checking)
+    return Checked(findings.kept, findings.count, up_to)
+
+
+def _ledger_facts(task: Task, ledger: sqlite3.Connection, findings: Findings) -> tuple[LedgerFacts, ReadTile] | None:
+    try:
+        _check_file(task, ledger, "ledger.db", _create_ledger, findings)
+        facts = check_ledger(ledger, task.epoch, task.in_use, findings)
+    except sqlite3.DatabaseError as error:
+        findings.add(None, LEDGER_DAMAGED, f"ledger.db: {error}")
+        return None
+    return (facts, cached(ledger)) if facts else None
+
+
+def _check_tables(checking: Checking, up_to: dict[str, int], progress: Progress) -> None:
+    versions = up_to.get("versions", 0)
+    if versions:
+        check_versions(checking, versions, progress)
+    if "notes" in up_to:
+        check_notes(checking, versions)
+    if "search" in up_to:
+        check_search(checking)
+
+
+def _check_search_index(tables: Path, checking: Checking) -> None:
+    with closing(sqlite3.connect(tables, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        check_index(connection, checking)
+
+
+def _check_file(
+    task: Task,
+    connection: sqlite3.Connection,
+    name: str,
+    create: Callable[[sqlite3.Connection], object],
+    findings: Findings,
+) -> None:
+    check_schema(connection, name, create, findings)
+    if not task.in_use:
+        check_structure(connection, name, findings)
+
+
+def _create_ledger(model: sqlite3.Connection) -> None:
+    model.execute(CHECKPOINTS)
+    Ledger().create(model)
+
+
+def _create_tables(model: sqlite3.Connection) -> None:
+    model.execute(CHECKPOINTS)
+    for projection in of_notes():
+        projection.create(model)
+        projection.index(model)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A connection that can only read; None where there is no such file."""
+    if not path.exists():
+        yield None
+        return
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        yield connection
