@@ -16,6 +16,9 @@ from service.errors import Flaw, Invalid, NotJson
 
 T = TypeVar("T", bound=Struct)
 
+# A body of 1 MiB can have 100,000 unknown fields; an answer that named them all would be fourteen times as long.
+UNKNOWN_FIELDS_SHOWN_MAX = 100
+
 Time = Annotated[
     str,
     Meta(
@@ -141,12 +144,14 @@ def _field_flaws(fields: dict[str, Any], type_: type[Struct], strict: bool, pref
             flaws += _value_flaws(prefix + field.name, fields[field.name], hints[field.name], strict)
         elif field.required:
             flaws.append(Flaw(prefix + field.name, "is required"))
-    known = ", ".join(type_.__struct_fields__)
-    flaws += [
-        Flaw(prefix + _escaped(name), f"is not known here; known are {known}")
-        for name in fields
-        if name not in type_.__struct_fields__
-    ]
+    return flaws + _unknown_flaws([name for name in fields if name not in type_.__struct_fields__], type_, prefix)
+
+
+def _unknown_flaws(names: list[str], type_: type[Struct], prefix: str) -> list[Flaw]:
+    detail = f"is not known here; known are {', '.join(type_.__struct_fields__)}"
+    flaws = [Flaw(prefix + _escaped(name), detail) for name in names[:UNKNOWN_FIELDS_SHOWN_MAX]]
+    if len(names) > len(flaws):
+        flaws.append(Flaw(prefix.rstrip("/"), f"has {len(names) - len(flaws)} more fields that are not known here"))
     return flaws
 
 
