@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from service import websocket
 from tests.service.running import Running, until
-from tests.service.subscriber import connected, decoded, positions_of
+from tests.service.subscriber import connected, positions_of
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +29,12 @@ async def test_the_first_frame_is_hello(notelog: Running) -> None:
         assert client.hello == {"type": "hello", "epoch": notelog.log.epoch, "head": 1, "heartbeat_s": 25}
 
 
-@pytest.mark.parametrize("offered", [None, ["notelog.v1"], ["other", "notelog.v1"], ["other"]])
-async def test_the_sub_protocol_is_optional(notelog: Running, offered: Any) -> None:
+async def test_the_sub_protocol_is_optional(notelog: Running) -> None:
     """``notelog.v1`` is chosen when it is offered; whoever offers nothing or something else is served too."""
-    async with connected(notelog, subprotocols=offered) as client:
-        expected = "notelog.v1" if offered and "notelog.v1" in offered else None
-        assert client.connection.subprotocol == expected
+    for offered in (None, ["notelog.v1"], ["other", "notelog.v1"], ["other"]):
+        async with connected(notelog, subprotocols=offered) as client:
+            expected = "notelog.v1" if offered and "notelog.v1" in offered else None
+            assert client.connection.subprotocol == expected
 
 
 async def test_another_client_library_sees_the_same(notelog: Running) -> None:
@@ -198,12 +199,12 @@ NO_FRAMES += [
 ]
 
 
-@pytest.mark.parametrize("text", NO_FRAMES, ids=lambda text: text[:20])
-async def test_what_is_no_frame_closes(notelog: Running, text: str) -> None:
+async def test_what_is_no_frame_closes(notelog: Running) -> None:
     """No JSON, no object, and no known type close the connection with 4400: coming back unchanged would not help."""
-    async with connected(notelog) as client:
-        await client.connection.send(text)
-        assert await client.close_code() == 4400
+    for text in NO_FRAMES:
+        async with connected(notelog) as client:
+            await client.connection.send(text)
+            assert await client.close_code() == 4400, text[:100]
 
 
 async def test_binary_frames_close(notelog: Running) -> None:
@@ -334,7 +335,7 @@ async def test_a_frame_after_the_close_counts_for_nothing(notelog: Running) -> N
     """What a client sends behind a frame that closed its connection is not looked at."""
     async with connected(notelog) as client:
         await client.connection.send("rubbish")
-        with pytest.raises(ConnectionClosed):
-            for _ in range(1000):
+        for _ in range(50):
+            with suppress(ConnectionClosed):
                 await client.send(**GOOD)
-                decoded(await client.connection.recv())
+        assert await client.close_code() == 4400
