@@ -12,9 +12,12 @@ const authors_shown_max = 300;
 /** Typing stops for this long before the search is done. */
 const typing_pause_ms = 120;
 
+const byName = new Intl.Collator();
+
 export class NoteFilters extends HTMLElement {
   choice = everything;
-  #authorsShown = "";
+  /** The table and its edition of authors that the list to choose from was made of. */
+  #authorsOf = [null, 0];
   #order = element("select", { id: "order", onchange: () => this.#chosen({ order: this.#order.value }) });
   #author = element("select", { id: "author", onchange: () => this.#chosen({ author: this.#author.value }) });
   #least = this.#priorityInput("Lowest priority", "priorityMin", "min");
@@ -58,16 +61,16 @@ export class NoteFilters extends HTMLElement {
   show(table) {
     const [shown, all] = [table.view.length, table.size];
     say(this.#count, shown === all ? counted(all, "note") : `${count(shown)} of ${counted(all, "note")}`);
-    this.#showAuthors(table.authors);
+    this.#showAuthors(table);
   }
 
-  #showAuthors(authors) {
+  #showAuthors(table) {
+    const { authors, authorsEdition } = table;
+    if (this.#authorsOf[0] === table && this.#authorsOf[1] === authorsEdition) return;
+    this.#authorsOf = [table, authorsEdition];
     const names = Array.from(authors.keys());
     if (this.choice.author && !authors.has(this.choice.author)) names.push(this.choice.author);
-    names.sort((one, other) => one.localeCompare(other)).splice(authors_shown_max);
-    const shown = names.join("\n");
-    if (shown === this.#authorsShown) return;
-    this.#authorsShown = shown;
+    names.sort(byName.compare).splice(authors_shown_max);
     this.#author.replaceChildren(option("", "Everyone"), ...names.map((name) => option(name, name)));
     this.#author.value = this.choice.author;
   }

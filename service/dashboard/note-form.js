@@ -5,7 +5,7 @@
  * Dispatches `saved` with `{note, isNew}`, `failed` with `{text}`, `layout` and `close`.
  */
 import { button, element, say, state } from "./dom.js";
-import { Forbidden, Invalid, Unauthorized } from "./notelog.js";
+import { Invalid, Unauthorized } from "./notelog.js";
 import { isGone, isUnsettled, textsOf } from "./editing.js";
 import { changedFields, field_labels, field_names } from "./words.js";
 import "./note-conflict.js";
@@ -238,10 +238,9 @@ export class NoteForm extends HTMLElement {
 
   #sentence(draft) {
     const error = this.#editing.error(this.#id);
-    if (error instanceof Unauthorized) return "Not saved: a token is needed. Your text is kept.";
-    if (error instanceof Forbidden) return "Not saved: this token may not change notes. Your text is kept.";
+    if (error instanceof Unauthorized) return "Not saved. A token is needed. Your text is kept.";
     if (error && isUnsettled(error)) return "No answer from the service. Your text is kept and will be sent again.";
-    if (error) return `Not saved: ${error.message}`;
+    if (error) return `Not saved. ${sentence(error.message)} Your text is kept.`;
     if (draft) return "Not saved yet. Kept in this tab.";
     if (!this.#note) return "";
     return this.#isJustSaved ? `Saved as version ${this.#note.version}.` : `Version ${this.#note.version}`;

@@ -6,7 +6,7 @@
 import { button, element, state } from "./dom.js";
 import { differenceView } from "./difference-view.js";
 import { Forbidden, NotFound } from "./notelog.js";
-import { ago, count, counted, exactDate, field_labels, shown, verb } from "./words.js";
+import { ago, count, counted, exactDate, field_labels, field_names, shown, verb } from "./words.js";
 
 /** Changes read at once; a longer life is read on by a button. */
 const changes_read_max = 1_000;
@@ -75,7 +75,7 @@ export class NoteHistory extends HTMLElement {
   }
 
   #fields(type, changes) {
-    const entries = Object.entries(changes);
+    const entries = field_names.filter((name) => name in changes).map((name) => [name, changes[name]]);
     if (type === "NoteDeleted") return [element("p", { class: "hint" }, "The note was deleted.")];
     if (entries.length === 0) return [element("p", { class: "hint" }, "The note came back as it was.")];
     const known = entries.filter(([, [before, after]]) => !(before === null && (after === "" || after === 0)));
@@ -93,7 +93,7 @@ function changeOf(name, before, after) {
   let value = differenceView(isText || before === null ? from : "", to);
   if (before === null) value = element("div", { class: "difference" }, to);
   else if (!isText) value = element("div", { class: "difference" }, element("del", {}, from), " → ", element("ins", {}, to));
-  return [element("dt", {}, field_labels[name] ?? name), element("dd", {}, value)];
+  return [element("dt", {}, field_labels[name]), element("dd", {}, value)];
 }
 
 function trouble(error, again) {

@@ -45,6 +45,8 @@ export class NoteTable extends EventTarget {
   #searched = new Map();
   /** @type {Map<string, number>} notes of each author */
   authors = new Map();
+  /** Grows when an author comes or goes. */
+  authorsEdition = 0;
   /** The notes that were asked for, in the order that was asked for. */
   view = [];
   choice = everything;
@@ -81,6 +83,7 @@ export class NoteTable extends EventTarget {
     this.#notes.clear();
     this.#searched.clear();
     this.authors.clear();
+    this.authorsEdition += 1;
     this.#changed.clear();
     this.#removed.clear();
     this.view = [];
@@ -98,8 +101,10 @@ export class NoteTable extends EventTarget {
 
   #put(note) {
     const known = this.#notes.get(note.id);
-    if (known) this.#countAuthor(known.created_by, -1);
-    this.#countAuthor(note.created_by, 1);
+    if (known?.created_by !== note.created_by) {
+      if (known) this.#countAuthor(known.created_by, -1);
+      this.#countAuthor(note.created_by, 1);
+    }
     this.#notes.set(note.id, note);
     this.#searched.delete(note.id);
     this.#changed.add(note.id);
@@ -118,6 +123,7 @@ export class NoteTable extends EventTarget {
 
   #countAuthor(name, by) {
     const number = (this.authors.get(name) ?? 0) + by;
+    if (number === 0 || !this.authors.has(name)) this.authorsEdition += 1;
     if (number === 0) this.authors.delete(name);
     else this.authors.set(name, number);
   }

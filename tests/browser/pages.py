@@ -119,6 +119,13 @@ class Dashboard:
 
     # What is done.
 
+    async def give(self, token: str) -> None:
+        """Give a token, when the page asks for one."""
+        dialog = self.page.get_by_role("dialog", name="A token, please")
+        await self.sees(dialog)
+        await dialog.get_by_label("Bearer token").fill(token)
+        await dialog.get_by_role("button", name="Use it").click()
+
     async def hurry(self) -> None:
         """Try to connect now, as when the browser says that the network is back."""
         await self.page.evaluate("dispatchEvent(new Event('online'))")
@@ -155,12 +162,15 @@ class Pages:
 
     def __init__(self, browser: Browser, service: Server) -> None:
         self.service = service
+        self.token: str | None = None
+        """Who asks, by REST; None: nobody in particular."""
         self._browser = browser
         self._contexts: list[BrowserContext] = []
         self._dashboards: list[Dashboard] = []
 
-    async def open(self, place: str = "", *, network_may_fail: bool = False, live: bool = True,
-                   **context: Any) -> Dashboard:
+    async def open(
+        self, place: str = "", *, network_may_fail: bool = False, live: bool = True, **context: Any
+    ) -> Dashboard:
         """Open the dashboard. `place` follows its address; `live`: wait until it has everything."""
         context.setdefault("viewport", WIDE)
         self._contexts.append(opened := await self._browser.new_context(**context))
@@ -209,7 +219,9 @@ class Pages:
         await asyncio.gather(*(write() for _ in range(WRITERS)))
 
     async def _ask(self, method: str, path: str, body: Any) -> Any:
-        kind = {"Content-Type": "application/json"}
-        async with self.service.session.request(method, self.service.url + path, json=body, headers=kind) as answer:
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        async with self.service.session.request(method, self.service.url + path, json=body, headers=headers) as answer:
             assert answer.status < 300, f"{method} {path}: {answer.status} {await answer.text()}"
             return await answer.json() if answer.status != 204 else None

@@ -120,14 +120,14 @@ async def violations(dashboard: Dashboard, rules: list[str] | None = None) -> li
     options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
     results = await Axe().run(dashboard.page, options=options)
     return [
-        f"{found['id']}: {node['html'][:200]} {[check['message'] for check in node['any'] + node['all'] + node['none']]}"
+        f"{found['id']}: {node['html'][:200]} {node['failureSummary']}"
         for found in results.response["violations"]
         for node in found["nodes"]
     ]
 
 
 async def test_changes_are_told_politely_and_not_one_by_one(pages: Pages) -> None:
-    """A screen reader hears of many changes in one sentence, in a polite region; rows and events are no live regions."""
+    """A screen reader hears of many changes in one polite sentence; rows and events are no live regions."""
     dashboard = await pages.open()
     for number in range(30):
         await pages.note(f"Note {number}")

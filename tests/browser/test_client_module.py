@@ -48,8 +48,10 @@ async def test_a_change_sent_twice_under_one_key_is_made_once(pages: Pages) -> N
     """The same key brings the same note back; every change carries a key, even when none is given."""
     dashboard = await pages.open()
     keys: list[str | None] = []
-    dashboard.page.on("request", lambda request: keys.append(request.headers.get("idempotency-key"))
-                      if request.method == "POST" else None)
+    dashboard.page.on(
+        "request",
+        lambda request: keys.append(request.headers.get("idempotency-key")) if request.method == "POST" else None,
+    )
     ids = await _run(
         dashboard,
         """

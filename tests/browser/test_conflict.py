@@ -44,7 +44,9 @@ async def test_saving_over_a_change_shows_yours_beside_theirs(pages: Pages) -> N
     await dashboard.press("Control+s")
     await dashboard.sees(dashboard.panel.get_by_text(CHANGED))
     assert await dashboard.panel.locator("fieldset.choice legend").all_inner_texts() == [
-        "Title", "Description", "Priority",
+        "Title",
+        "Description",
+        "Priority",
     ]
     chosen = await dashboard.panel.locator("input[type=radio]:checked").evaluate_all("all => all.map(one => one.value)")
     assert chosen == ["yours", "yours", "theirs"]

@@ -8,9 +8,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def _slide(dashboard: Dashboard, position: int) -> None:
-    await dashboard.page.get_by_label("The list as it was", exact=True).and_(
-        dashboard.page.locator("#time-range")
-    ).fill(str(position))
+    await (
+        dashboard.page.get_by_label("The list as it was", exact=True)
+        .and_(dashboard.page.locator("#time-range"))
+        .fill(str(position))
+    )
 
 
 async def test_a_notes_history_is_shown_as_differences(pages: Pages) -> None:
