@@ -344,13 +344,15 @@ class Connection:
     def _write_now(self, sending: Any) -> bool:
         """Run a send up to where it would wait for the buffer to drain: by then it is written."""
         try:
-            sending.send(None)
+            draining = sending.send(None)
         except StopIteration:
             return True
         except (ConnectionError, RuntimeError):
             # Before the loop that receives has seen it: who would only try again would never let it see it.
             self._broken = True
             return False
+        # What a task does that waits for a future; left undone, whoever waits for it next gets a RuntimeError.
+        draining._asyncio_future_blocking = False
         sending.close()
         return True
 
