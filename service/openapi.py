@@ -70,11 +70,8 @@ def describe(routes: Iterable[Route], authentication: bool = False) -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "parameters": {
-                name: _request_header(name)
-                for name in sorted({name for route in routes for name in _asked_headers(route)})
-            },
-            "headers": {name: _answer_header(header) for name, header in HEADERS.items()},
+            "parameters": {name: _request_header(name) for name in _read(routes)},
+            "headers": {name: _answer_header(HEADERS[name]) for name in _answered(paths)},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -126,6 +123,18 @@ def _without_null(schema: Json) -> Json:
 
 def _header_parameter(name: str) -> Json:
     return {"$ref": f"#/components/parameters/{name}"}
+
+
+def _read(routes: Iterable[Route]) -> list[str]:
+    """The headers that some route reads."""
+    return sorted({name for route in routes for name in _asked_headers(route)})
+
+
+def _answered(paths: Json) -> list[str]:
+    """The headers that some answer carries."""
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    responses = [response for operation in operations for response in operation["responses"].values()]
+    return sorted({name for response in responses for name in response["headers"]})
 
 
 def _asked_headers(route: Route) -> list[str]:
