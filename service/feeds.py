@@ -345,9 +345,9 @@ class _NotesPacking:
 
     def _may_be_known(self, item: NoteItem) -> bool:
         """Whether the subscriber may have the note from before this frame, and must be told when it goes."""
-        if item.source is None:
-            return item.position > self._quiet_until
-        return self._where.passes(item.source.before)
+        if item.position <= self._quiet_until:
+            return False
+        return item.source is None or self._where.passes(item.source.before)
 
 
 def _events_frame(events: list[bytes], position: int) -> Frame:
