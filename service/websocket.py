@@ -8,6 +8,7 @@ full waits for it to drain, at most ``STALL_S`` without any progress; then the c
 import asyncio
 import socket
 import time
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import msgspec
@@ -139,6 +140,7 @@ class Connection:
         self._subscriptions: dict[str, Subscription] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._draining: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._ping_at = time.monotonic() + PING_INTERVAL_S
         self._pong_by: float | None = None
@@ -149,9 +151,9 @@ class Connection:
 
     async def serve(self) -> None:
         """Greet the client and answer its frames until it goes."""
-        if self._auth is None or not self._auth.missing:
-            await self._greet()
         try:
+            if self._auth is None or not self._auth.missing:
+                await self._greet()
             while True:
                 message = await self._response.receive()
                 if message.type is WSMsgType.TEXT:
@@ -198,6 +200,8 @@ class Connection:
 
     def check(self, now: float) -> None:
         """Ping when it is time; give up on a client that did not answer the last one, or whose token has ended."""
+        if self._protocol.writing_paused and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.create_task(self._watch())
         if self._auth is not None and (ending := self._auth.ending()) is not None:
             self._end(*ending)
         elif self._pong_by is not None and now > self._pong_by and not self._protocol.writing_paused:
@@ -209,10 +213,11 @@ class Connection:
                 self._write_now(self._response.ping())
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
-        """Close in order: a close frame, then a moment for the client's own."""
+        """Close in order: a close frame, then a moment for the client's own. Who takes no frame is cut off."""
         try:
-            await self._response.close(code=code.code, message=reason.encode())
-        except (ConnectionError, RuntimeError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._response.close(code=code.code, message=reason.encode())
+        except (TimeoutError, ConnectionError, RuntimeError):
             self._abort()
 
     def _end(self, code: CloseCode, reason: str) -> None:
@@ -222,6 +227,11 @@ class Connection:
         elif self._ending is None:
             self._ending = asyncio.create_task(self.close(code, reason))
 
+    async def _watch(self) -> None:
+        """See to it that a reader that has stopped is cut off, though nothing more may come for it."""
+        with suppress(ConnectionError):
+            await self.drained()
+
     def leave_all(self) -> None:
         """End all subscriptions: the connection is gone."""
         for task in self._beginning.values():
@@ -229,8 +239,9 @@ class Connection:
         for subscription in self._subscriptions.values():
             self._hub.leave(subscription)
         self._subscriptions.clear()
-        if self._draining is not None:
-            self._draining.cancel()
+        for waiting in (self._draining, self._watching):
+            if waiting is not None:
+                waiting.cancel()
 
     async def _receive(self, text: str) -> None:
         fields = _fields(text)
