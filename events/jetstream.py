@@ -449,10 +449,14 @@ def _without_password(server: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def require_fit(stream_epoch: str, epoch: str, state: State, head: int, same_record: bool) -> None:
+def require_epoch(found: str, epoch: str) -> None:
     """See that a replica is one of this stream. Raises ``BrokenLog``: the operator must look."""
-    if stream_epoch != epoch:
-        raise BrokenLog(f"the replica belongs to another stream: expected epoch {epoch}, got {stream_epoch}")
+    if found != epoch:
+        raise BrokenLog(f"the replica belongs to another stream: expected epoch {epoch}, got {found}")
+
+
+def require_fit(state: State, head: int, same_record: bool) -> None:
+    """See that a stream holds what its replica has. Raises ``BrokenLog``: the operator must look."""
     if state.first_seq > 1 and state.messages:
         raise BrokenLog(f"the stream begins at {state.first_seq}: its first events are gone")
     if state.last_seq < head:

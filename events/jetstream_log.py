@@ -29,6 +29,7 @@ from events.errors import (
     ClusterError,
     ClusterUnreachable,
     CommandReused,
+    FolderError,
     LogBusy,
     LogError,
     LogUnavailable,
@@ -36,7 +37,7 @@ from events.errors import (
     WrongExpectedPosition,
 )
 from events.folder import require_room
-from events.jetstream import Conflict, Feed, NatsSettings, NoAnswer, NotStored, Stream, require_fit
+from events.jetstream import Conflict, Feed, NatsSettings, NoAnswer, NotStored, Stream, require_epoch, require_fit
 from events.log import Appended
 from events.record import NewEvent, RecordedEvent
 from events.store import EventStore, select_page
@@ -220,8 +221,9 @@ class JetStreamLog(EventStore):
                     self._stream = stream
                     connected.set()
                     await self._follow(stream)
-            except (BrokenLog, ClusterError) as error:
-                if not connected.is_set() and not _may_pass(error):
+            except (FolderError, ClusterError) as error:
+                # At the start only servers that are not up yet are waited for.
+                if not connected.is_set() and not isinstance(error, ClusterUnreachable):
                     raise
                 self._trouble = str(error)
                 if isinstance(error, BrokenLog):
@@ -262,6 +264,7 @@ class JetStreamLog(EventStore):
     async def _require_fit(self, stream: Stream) -> None:
         """See that the replica is one of this stream, and not ahead of it."""
         assert self._database is not None
+        require_epoch(stream.epoch, self.epoch)
         deadline = time.monotonic() + FIT_WITHIN_S
         while (state := await stream.state()).last_seq < self.head and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(RETRY_S)
@@ -270,7 +273,7 @@ class JetStreamLog(EventStore):
             (record,) = await self._database.run(partial(select_page, after=self.head - 1, head=self.head, limit=1))
             payload = await stream.payload_at(self.head)
             same = payload is None or replica.decode(replica.Received(self.head, payload)).salt == record.salt
-        require_fit(stream.epoch, self.epoch, state, self.head, same)
+        require_fit(state, self.head, same)
         self._reached(state.last_seq)
 
     async def _follow(self, stream: Stream) -> None:
@@ -489,8 +492,3 @@ class _Shared:
 async def _when_lost(stream: Stream) -> None:
     await stream.lost.wait()
     raise NoAnswer("the connection is lost")
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether it is worth trying again at the start: servers may be starting too."""
-    return isinstance(error, ClusterUnreachable)

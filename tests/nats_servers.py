@@ -1,5 +1,7 @@
 """Real NATS servers on loopback, one or three, that a test can kill, stop and start again."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import shutil
@@ -8,6 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ READY_WITHIN_S = 20.0
 class NatsServer:
     """One server: its configuration, its process and its files."""
 
-    def __init__(self, folder: Path, number: int, ports: list["Ports"], program: list[str]) -> None:
+    def __init__(self, folder: Path, number: int, ports: list[Ports], program: list[str]) -> None:
         self.number = number
         self.ports = ports[number]
         self._folder = folder
@@ -31,7 +34,7 @@ class NatsServer:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"127.0.0.1:{self.ports.client}"
+        return f"{self.ports.host}:{self.ports.client}"
 
     def start(self) -> None:
         """Start the process and do not wait."""
@@ -68,7 +71,7 @@ class NatsServer:
 
     def ask(self, path: str) -> dict[str, object]:
         """A page of its monitoring port."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.monitor}{path}", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://{self.ports.host}:{self.ports.monitor}{path}", timeout=1) as answer:
             page: dict[str, object] = json.load(answer)
             return page
 
@@ -76,10 +79,13 @@ class NatsServer:
 class NatsServers:
     """One server, or three as a cluster."""
 
-    def __init__(self, folder: Path, count: int) -> None:
-        program = server_program()
-        ports = [Ports() for _ in range(count)]
-        self.servers = [NatsServer(folder / f"nats-{number}", number, ports, program) for number in range(count)]
+    def __init__(self, folder: Path, count: int, places: list[Place] | None = None) -> None:
+        ports = [Ports() for _ in range(count)] if places is None else [Ports(place.host) for place in places]
+        wrappers = [[] for _ in range(count)] if places is None else [place.wrapper for place in places]
+        self.servers = [
+            NatsServer(folder / f"nats-{number}", number, ports, [*wrapper, *server_program()])
+            for number, wrapper in enumerate(wrappers)
+        ]
 
     @property
     def url(self) -> str:
@@ -117,10 +123,22 @@ class NatsServers:
         return None
 
 
-class Ports:
-    """Free ports of loopback for one server."""
+@dataclass(frozen=True)
+class Place:
+    """Where a server runs: an address of its own, and the command in front that starts it there."""
 
-    def __init__(self) -> None:
+    host: str
+    wrapper: list[str]
+
+
+class Ports:
+    """Free ports of loopback for one server; where it has an address of its own, the usual ones."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
+        if host != "127.0.0.1":
+            self.client, self.monitor, self.cluster = 4222, 8222, 6222
+            return
         sockets = [socket.socket() for _ in range(3)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
@@ -143,12 +161,12 @@ def configuration(folder: Path, number: int, ports: list[Ports]) -> str:
     mine = ports[number]
     cluster = ""
     if len(ports) > 1:
-        routes = ", ".join(f'"nats://127.0.0.1:{each.cluster}"' for each in ports)
-        cluster = f'cluster {{ name: "notelog", listen: "127.0.0.1:{mine.cluster}", routes: [{routes}] }}'
+        routes = ", ".join(f'"nats://{each.host}:{each.cluster}"' for each in ports)
+        cluster = f'cluster {{ name: "notelog", listen: "{mine.host}:{mine.cluster}", routes: [{routes}] }}'
     return f"""
 server_name: "n{number}"
-listen: "127.0.0.1:{mine.client}"
-http: "127.0.0.1:{mine.monitor}"
+listen: "{mine.host}:{mine.client}"
+http: "{mine.host}:{mine.monitor}"
 jetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}
 {cluster}
 """

@@ -16,7 +16,7 @@ from tests.faults.follower import Follower
 from tests.faults.load import Load, read_notes
 from tests.faults.process import NotInTime, Server, until
 from tests.faults.promises import assert_none
-from tests.nats_servers import NatsServers
+from tests.nats_servers import NatsServers, Place
 
 # Nothing here takes longer unless it hangs: a leader's death takes 5 to 8 s, the return of all three less.
 GOES_ON_WITHIN_S = 60.0
@@ -27,9 +27,9 @@ STREAM = "notelog"
 class Cluster:
     """Leaving the `async with` block ends all processes."""
 
-    def __init__(self, folder: Path, nodes: int, servers: int = 3) -> None:
+    def __init__(self, folder: Path, nodes: int, places: list[Place] | None = None) -> None:
         self.folder = folder
-        self.servers = NatsServers(folder, servers)
+        self.servers = NatsServers(folder, 3, places)
         self.nodes = [self.node(f"node-{number}") for number in range(nodes)]
         self._stack = AsyncExitStack()
 
@@ -122,8 +122,8 @@ async def assert_kept(cluster: Cluster, loads: Loads, *followers: Follower) -> l
     for follower in followers:
         await follower.reaches(head)
     requests = [request for load in loads.each for request in load.requests]
-    print(f"{head} events; answers {dict(Counter(request.verdict.value for request in requests))}; {settled} settled by "
-          f"a repeat; longest pause {loads.pause_s:.1f} s")
+    verdicts = dict(Counter(request.verdict.value for request in requests))
+    print(f"{head} events; answers {verdicts}; {settled} settled by a repeat; longest pause {loads.pause_s:.1f} s")
     assert_none([*(odd for load in loads.each for odd in load.oddities), *broken_promises(requests, logs[0]), *unlike,
                  *([] if head == before else [f"repeats appended {head - before} events"]),
                  *(broken for follower in followers for broken in follower.broken_promises(logs[0]))])
