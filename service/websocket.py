@@ -185,10 +185,12 @@ class Connection:
             # A task of its own, shared by all who wait: cancelling it would break the protocol's own waiter.
             if self._draining is None or self._draining.done():
                 self._draining = asyncio.create_task(self._response.pong())
-            await asyncio.wait({self._draining}, timeout=STALL_CHECK_S)
-            if self._draining.done():
-                self._draining.result()
-            if (now_bytes := self._waiting_bytes()) < waiting_bytes:
+            draining = self._draining
+            await asyncio.wait({draining}, timeout=STALL_CHECK_S)
+            if draining.done():
+                draining.result()
+            # Drained is progress, whatever another who waited has written since.
+            if (now_bytes := self._waiting_bytes()) < waiting_bytes or draining.done():
                 progress_at, waiting_bytes = time.monotonic(), now_bytes
             elif time.monotonic() - progress_at > STALL_S:
                 self._cut_off(TOO_SLOW, "too slow")
