@@ -48,7 +48,12 @@ class Recording:
         self.description: Description
         self.exchanges: list[Exchange] = []
         self.read: dict[Operation, set[str]] = {}
-        self.served: set[Operation] = set()
+        self._router: web.UrlDispatcher
+
+    @property
+    def served(self) -> set[Operation]:
+        """What the router serves. A HEAD goes with each GET."""
+        return {_operation(route) for route in self._router.routes() if route.method != "HEAD"}
 
     def of(self, operation: Operation, status: int) -> list[Exchange]:
         """The answers of an operation with a status."""
@@ -66,7 +71,7 @@ class Recording:
 
         def add_and_note(router: web.UrlDispatcher, *rest: Any) -> None:
             add_routes(router, *rest)
-            self.served = {_operation(route) for route in router.routes() if route.method != "HEAD"}
+            self._router = router
 
         patch.setattr(BaseRequest, "headers", property(lambda request: _Watched(request, self)))
         patch.setattr(service.app, "add_routes", add_and_note)
