@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cli import main
 from service.settings import Secret, Settings, WrongSetting, from_environment
 from tests.faults.process import REPOSITORY, Server
 from tests.safety.issuer import SECRET
@@ -117,11 +118,17 @@ async def test_a_token_of_the_command_is_let_in(server: Server) -> None:
         ("--sub", "alice", "--scope", "notes:read", "--ttl", "0d"),
     ],
 )
-def test_a_token_that_would_not_be_taken_is_not_made(arguments: tuple[str, ...]) -> None:
+def test_a_token_that_would_not_be_taken_is_not_made(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A wrong argument ends with 2 and one line, and prints no token."""
-    ended = notelog("token", *arguments, NOTELOG_AUTH_SECRET=SECRET_TEXT)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.count("\n") == 1
+    monkeypatch.setenv("NOTELOG_AUTH_SECRET", SECRET_TEXT)
+    monkeypatch.setattr(sys, "argv", ["notelog", "token", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert printed.err.count("\n") == 1
 
 
 def test_without_a_secret_there_is_no_token() -> None:
