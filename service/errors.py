@@ -63,7 +63,8 @@ class NoSuchNote(Refused):
     """There is no such note (any more)."""
 
     def __init__(self, note_id: int | None, deleted_at: str | None = None) -> None:
-        super().__init__(f"there is no note {note_id}" + (f": it was deleted at {deleted_at}" if deleted_at else ""))
+        which = "such note" if note_id is None else f"note {note_id}"
+        super().__init__(f"there is no {which}" + (f": it was deleted at {deleted_at}" if deleted_at else ""))
         self.note_id, self.deleted_at = note_id, deleted_at
 
 
