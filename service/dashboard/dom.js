@@ -33,6 +33,11 @@ export function say(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** Sets an attribute only when it differs. */
+export function change(target, name, value) {
+  if (target.getAttribute(name) !== String(value)) target.setAttribute(name, value);
+}
+
 /** Words that only a screen reader meets. */
 export function unseen(text) {
   return element("span", { class: "unseen" }, text);

@@ -7,7 +7,7 @@
  * Dispatches `open-note` with `{id}` and `delete-note` with `{id}`.
  */
 import { counted } from "./words.js";
-import { element, icon, say } from "./dom.js";
+import { change, element, icon, say } from "./dom.js";
 import "./note-row.js";
 
 /** Rows drawn beyond each edge, so that quick scrolling does not show holes. */
@@ -27,6 +27,7 @@ export class NoteList extends HTMLElement {
   #open = null;
   #above = 0;
   #rowHeight = 1;
+  #height = -1;
   #drawing = false;
   #canvas = element("div", { class: "canvas", role: "presentation" });
   #viewport = element("div", { class: "viewport", role: "listbox", "aria-label": "Notes", id: "notes" }, this.#canvas);
@@ -187,8 +188,11 @@ export class NoteList extends HTMLElement {
     this.#render();
   }
 
+  /** Written only when it changes: a write makes the next look at the scroll position wait for a layout. */
   #size() {
-    this.#canvas.style.height = `${this.#table.view.length * this.#rowHeight}px`;
+    const height = this.#table.view.length * this.#rowHeight;
+    if (height !== this.#height) this.#canvas.style.height = `${height}px`;
+    this.#height = height;
   }
 
   #render() {
@@ -201,7 +205,7 @@ export class NoteList extends HTMLElement {
     const rows = indexes.map((index) => this.#place(index));
     inOrder(this.#canvas, rows);
     const inTabOrder = this.#rows.get(this.#active) ?? rows[0];
-    for (const row of rows) row.tabIndex = row === inTabOrder ? 0 : -1;
+    for (const row of rows) change(row, "tabindex", row === inTabOrder ? 0 : -1);
   }
 
   #drop(id, row) {
@@ -232,10 +236,10 @@ export class NoteList extends HTMLElement {
     row.index = index;
     row.show(note, this.#now());
     row.hasDraft = this.#drafts.has(note.id);
-    row.style.transform = `translateY(${index * this.#rowHeight}px)`;
-    row.setAttribute("aria-posinset", index + 1);
-    row.setAttribute("aria-setsize", this.#table.view.length);
-    row.setAttribute("aria-selected", note.id === this.#open);
+    row.moveTo(index * this.#rowHeight);
+    change(row, "aria-posinset", index + 1);
+    change(row, "aria-setsize", this.#table.view.length);
+    change(row, "aria-selected", note.id === this.#open);
     row.classList.toggle("changed", this.#marked.has(note.id));
     return row;
   }

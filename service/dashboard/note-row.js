@@ -7,6 +7,7 @@ const description_shown_max = 200;
 export class NoteRow extends HTMLElement {
   /** @type {object|null} */
   note = null;
+  #top_px = -1;
   #title = element("span", { class: "row-title" });
   #description = element("span", { class: "row-description" });
   #priority = element("span", { class: "row-priority" });
@@ -39,6 +40,12 @@ export class NoteRow extends HTMLElement {
     this.#face.className = `face colour-${colourOf(note.created_by)}`;
     this.#time.dateTime = note.updated_at;
     this.age(now_ms);
+  }
+
+  /** @param {number} top_px from the top of the list */
+  moveTo(top_px) {
+    if (top_px !== this.#top_px) this.style.transform = `translateY(${top_px}px)`;
+    this.#top_px = top_px;
   }
 
   /** Time passes: only the words for it change. */

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from tests.faults.process import Server
+
 from .pages import Dashboard, Pages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -99,12 +101,21 @@ async def test_another_log_takes_the_place_of_the_old_one(pages: Pages) -> None:
     await dashboard.field("Title").fill("Typed on the old log")
     await pages.service.kill()
     shutil.rmtree(pages.service.data)
+    await _write_another_log(pages)
     await pages.service.start()
-    await pages.note("Of the new log")
-    await dashboard.has_titles("Of the new log")
-    await dashboard.has_positions(1)
+    await dashboard.has_titles("New 3", "New 2", "New 1")
+    await dashboard.has_positions(3, 2, 1)
     await _keeps_the_typing(dashboard)
-    assert (await pages.get("/notes/1"))["title"] == "Of the new log"
+    assert (await pages.get("/notes/1"))["title"] == "New 1"
+
+
+async def _write_another_log(pages: Pages) -> None:
+    """Longer than the old one, before the page can see it: only the epoch tells the two apart."""
+    async with Server(pages.service.data) as elsewhere:
+        await elsewhere.start()
+        for number in range(1, 4):
+            async with elsewhere.session.post(elsewhere.url + "/notes", json={"title": f"New {number}"}) as answer:
+                assert answer.status == 201
 
 
 async def _keeps_the_typing(dashboard: Dashboard) -> None:
@@ -112,4 +123,4 @@ async def _keeps_the_typing(dashboard: Dashboard) -> None:
     assert await dashboard.field("Title").input_value() == "Typed on the old log"
     await dashboard.press("Control+s")
     await dashboard.sees(dashboard.panel.get_by_text("This note changed while you were writing"))
-    await dashboard.has_choice("Title", "Typed on the old log", "Of the new log")
+    await dashboard.has_choice("Title", "Typed on the old log", "New 1")
