@@ -1,0 +1,238 @@
+"""The distributed engine beyond the contract: which streams and replicas fit, and several nodes on one stream."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+
+from events.errors import (
+    AnotherEngine,
+    BrokenLog,
+    ClusterUnreachable,
+    CommandReused,
+    LogUnavailable,
+    NewerFormat,
+    StreamRefused,
+    WrongExpectedPosition,
+)
+from events.jetstream import FORMAT, NatsSettings, configuration
+from events.jetstream_log import JetStreamLog
+from events.log import EventLog
+from events.record import command_hash
+from events.sqlite_log import SqliteLog
+from tests.engines import WITHIN_S, JetStreamEngine, creation, edit, everything
+from tests.nats_servers import NatsServers, Ports
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, one_server: NatsServers) -> JetStreamEngine:
+    """A stream of its own on a server."""
+    return JetStreamEngine(tmp_path, one_server)
+
+
+async def node(cluster: JetStreamEngine, name: str) -> JetStreamLog:
+    """One more node on the stream, with what the stream had when it came."""
+    log = await JetStreamLog.open(cluster.file.with_name(f"{name}.db"), cluster.settings)
+    await asyncio.wait_for(log.caught_up(), WITHIN_S)
+    return log
+
+
+async def ask(cluster: JetStreamEngine, verb: str, body: object) -> dict[str, Any]:
+    """Ask the server something that no node would."""
+    connection = await nats.connect(f"nats://{cluster.servers.servers[0].url}")
+    answer = await connection.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout=WITHIN_S)
+    await connection.close()
+    return dict(json.loads(answer.data))
+
+
+async def reach(log: EventLog, position: int) -> None:
+    """Wait until a node has a position."""
+    await asyncio.wait_for(log.wait_past(position - 1), WITHIN_S)
+
+
+async def test_nodes_are_equal(cluster: JetStreamEngine) -> None:
+    """What two nodes append is the same log on both, and on a third that comes later: ids, versions, salts and all."""
+    first, second = await node(cluster, "first"), await node(cluster, "second")
+    await asyncio.gather(*(log.append(creation(), 0) for log in (first, second) for _ in range(20)))
+    await asyncio.gather(*(reach(log, 40) for log in (first, second)))
+    third = await node(cluster, "third")
+    assert await everything(first) == await everything(second) == await everything(third)
+    assert first.epoch == second.epoch == third.epoch
+    assert [record.note_id for record in await everything(third)] == list(range(1, 41))
+    for log in (first, second, third):
+        await log.close()
+
+
+async def test_one_winner_on_two_nodes(cluster: JetStreamEngine) -> None:
+    """Of two nodes that append with the same expected position one is refused, and then has what it lost to."""
+    first, second = await node(cluster, "first"), await node(cluster, "second")
+    last = (await first.append(creation(), 0)).record
+    await reach(second, 1)
+    for _ in range(10):
+        outcomes = await asyncio.gather(
+            *(log.append(edit(1), last.position) for log in (first, second)), return_exceptions=True
+        )
+        (lost,) = [outcome for outcome in outcomes if isinstance(outcome, WrongExpectedPosition)]
+        (won,) = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        assert lost.actual == won.record.position
+        last = won.record
+        assert first.head == second.head == last.position
+    for log in (first, second):
+        await log.close()
+
+
+async def test_a_command_is_known_on_every_node(cluster: JetStreamEngine) -> None:
+    """A command that one node has appended is found by the other at once, however far behind that one is, also for a
+    change of another note; and no message carries an id that the server would remember only for a while."""
+    first, second = await node(cluster, "first"), await node(cluster, "second")
+    other = (await first.append(creation(), 0)).record
+    for number in range(20):
+        command, request = command_hash("ada", f"key {number}"), bytes(16)
+        appended = await first.append(creation(command, request), 0)
+        assert (await second.append(creation(command, request), 0)).record == appended.record
+        assert await second.find(command) == appended.record
+        with pytest.raises(CommandReused):
+            await second.append(edit(other.note_id, command, b"x" * 16), other.position)
+    for position in range(1, first.head + 1):
+        message = (await ask(cluster, f"STREAM.MSG.GET.{cluster.stream}", {"seq": position}))["message"]
+        assert b"Nats-Msg-Id" not in b64decode(message["hdrs"])
+    for log in (first, second):
+        await log.close()
+
+
+async def test_a_command_used_twice_at_the_same_moment(cluster: JetStreamEngine) -> None:
+    """One command for two notes on two nodes at the very same moment: if both are recorded, then on every node the
+    same one is the first, and that is what the command names from then on."""
+    first, second = await node(cluster, "first"), await node(cluster, "second")
+    notes = [(await first.append(creation(), 0)).record for _ in range(20)]
+    await reach(second, 20)
+    for one, two in zip(notes[::2], notes[1::2], strict=True):
+        command = command_hash("ada", f"key {one.note_id}")
+        await asyncio.gather(
+            first.append(edit(one.note_id, command, b"1" * 16), one.position),
+            second.append(edit(two.note_id, command, b"2" * 16), two.position),
+            return_exceptions=True,
+        )
+        found = [await log.find(command) for log in (first, second)]
+        assert found[0] == found[1]
+        assert found[0] is not None
+        assert found[0].part == 0
+    head = max(first.head, second.head)
+    await asyncio.gather(*(reach(log, head) for log in (first, second)))
+    assert await everything(first) == await everything(second)
+    for log in (first, second):
+        await log.close()
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        {"deny_delete": False},
+        {"deny_purge": False},
+        {"storage": "memory"},
+        {"discard": "old"},
+        {"max_msgs": 1000},
+        {"max_age": 3600 * 10**9},
+        {"retention": "interest"},
+        {"allow_rollup_hdrs": True, "deny_purge": False},
+        {"metadata": {}},
+    ],
+)
+async def test_a_stream_that_is_not_fit_is_refused(cluster: JetStreamEngine, unfit: dict[str, Any]) -> None:
+    """A stream that could lose events, or was made by somebody else, is refused with what is wrong with it."""
+    config = configuration(cluster.stream, 1) | unfit
+    assert "error" not in await ask(cluster, f"STREAM.CREATE.{cluster.stream}", config)
+    with pytest.raises(StreamRefused, match=next(iter(reversed(unfit)))):
+        await JetStreamLog.open(cluster.file, cluster.settings)
+
+
+async def test_a_newer_stream_is_refused(cluster: JetStreamEngine) -> None:
+    """A stream of a newer format is refused with the way out."""
+    config = configuration(cluster.stream, 1)
+    config["metadata"]["notelog.format"] = str(FORMAT + 1)
+    await ask(cluster, f"STREAM.CREATE.{cluster.stream}", config)
+    with pytest.raises(NewerFormat, match="upgrade"):
+        await JetStreamLog.open(cluster.file, cluster.settings)
+
+
+async def test_a_replica_that_does_not_fit_is_refused(cluster: JetStreamEngine) -> None:
+    """A replica of another stream, one that is ahead of its stream, and an embedded log: refused with the reason."""
+    log = await node(cluster, "node")
+    for _ in range(3):
+        await log.append(creation(), 0)
+    await log.close()
+    file = cluster.file.with_name("node.db")
+    with pytest.raises(BrokenLog, match="another stream"):
+        await JetStreamLog.open(file, NatsSettings.of_url(cluster.servers.url, stream=f"{cluster.stream}-other"))
+    with pytest.raises(AnotherEngine, match="replica"):
+        await SqliteLog.open(file)
+    embedded = await SqliteLog.open(cluster.file)
+    await embedded.close()
+    with pytest.raises(AnotherEngine, match="embedded"):
+        await JetStreamLog.open(cluster.file, cluster.settings)
+
+
+async def test_a_stream_that_lost_events_is_refused(cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream with the same epoch and fewer events than the replica, and one with other events: both are refused."""
+    monkeypatch.setattr("events.jetstream_log.FIT_WITHIN_S", 0.1)
+    ahead, behind = await node(cluster, "ahead"), await node(cluster, "behind")
+    await ahead.append(creation(), 0)
+    await reach(behind, 1)
+    await behind.close()
+    for _ in range(3):
+        await ahead.append(creation(), 0)
+    epoch = ahead.epoch
+    await ahead.close()
+    config = configuration(cluster.stream, 1)
+    config["metadata"]["notelog.epoch"] = epoch
+    await ask(cluster, f"STREAM.DELETE.{cluster.stream}", {})
+    await ask(cluster, f"STREAM.CREATE.{cluster.stream}", config)
+    with pytest.raises(BrokenLog, match="the stream lost events"):
+        await node(cluster, "ahead")
+    newcomer = await node(cluster, "newcomer")
+    await newcomer.append(creation(), 0)
+    await newcomer.close()
+    with pytest.raises(BrokenLog, match="another one in the stream"):
+        await node(cluster, "behind")
+
+
+async def test_without_a_server(cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no server that answers a new node does not start; one with a replica does, for reading, and says why."""
+    monkeypatch.setattr("events.jetstream_log.START_WITHIN_S", 1.0)
+    log = await node(cluster, "node")
+    before = [(await log.append(creation(), 0)).record]
+    await log.close()
+    nowhere = NatsSettings.of_url(f"nats://127.0.0.1:{Ports().client}", stream=cluster.stream)
+    with pytest.raises(ClusterUnreachable):
+        await JetStreamLog.open(cluster.file, nowhere)
+    alone = await JetStreamLog.open(cluster.file.with_name("node.db"), nowhere)
+    assert await everything(alone) == before
+    assert alone.fault is not None
+    with pytest.raises(LogUnavailable):
+        await alone.append(creation(), 0)
+    with pytest.raises(LogUnavailable):
+        await alone.find(bytes(16))
+    await alone.close()
+
+
+@pytest.mark.parametrize("url", ["http://host:1", "nats://", "nats://a,,b", "nats"])
+def test_a_wrong_url(url: str) -> None:
+    """What is no list of servers is a ValueError."""
+    with pytest.raises(ValueError, match="expected nats://"):
+        NatsSettings.of_url(url)
+
+
+def test_nats_is_imported_in_this_mode_only() -> None:
+    """The embedded service does not import the client library."""
+    script = (
+        "import sys, service.server, service.cli; sys.exit(any(name.split('.')[0] == 'nats' for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
