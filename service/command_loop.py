@@ -16,12 +16,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from events import codec
-from events.errors import CommandReused, WrongExpectedPosition
+from events.errors import CommandReused, LogBusy, LogUnavailable, WrongExpectedPosition
 from events.log import EventLog
 from events.note import Event, Note, Payload, evolve
 from events.record import NewEvent, RecordedEvent
 from events.timestamps import rfc3339
 from projections.notes import decode_note
+from projections.projection import ProjectionStopped
 from projections.queries import Queries
 from service.commands import Change, Circumstances, Command, Condition, CreateNote, RevertNote, decide
 from service.errors import LineFull, LostRaces, NoSuchNote, Refused
@@ -31,6 +32,8 @@ from service.freshness import Freshness
 RACES_MAX = 8
 # How many changes may wait for one note. At one commit each, about a second's worth.
 LINE_COMMANDS_MAX = 1000
+# Nothing is appended now; but under the same key something may have been, and then that is the answer.
+NOT_NOW = (Refused, LogBusy, LogUnavailable, ProjectionStopped)
 
 
 class Intent(Struct, frozen=True):
@@ -67,7 +70,7 @@ class CommandLoop:
         """
         try:
             return await self._append(intent, None, self._decide(parse(), None, intent))
-        except Refused:
+        except NOT_NOW:
             if repeat := await self._repeat(intent):
                 return repeat
             raise
@@ -78,7 +81,7 @@ class CommandLoop:
             command = parse()
             async with self._in_line(note_id) as line:
                 return await self._judge(line, note_id, intent, command)
-        except Refused:
+        except NOT_NOW:
             if repeat := await self._repeat(intent):
                 return repeat
             raise
