@@ -11,6 +11,7 @@ import click
 from events.errors import ClusterError, FolderError
 from service import maintenance_commands
 from service.settings import Settings, WrongSetting, from_environment
+from service.tail_command import tail_command
 from service.token_command import token
 from service.verify_command import verify_command
 
@@ -47,7 +48,7 @@ def serve(data: str, **options: Any) -> None:
 
 
 commands.add_command(token)
-for command in (*maintenance_commands.COMMANDS, verify_command):
+for command in (*maintenance_commands.COMMANDS, verify_command, tail_command):
     commands.add_command(command)
 
 
