@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check faults bench clean
+.PHONY: run test check faults bench cluster clean
 
 run: .venv/run.stamp          ## the whole service on http://127.0.0.1:8080
 	@exec $(BIN)/notelog serve
@@ -21,6 +21,9 @@ faults: .venv/dev.stamp       ## the long form of the fault tests
 
 bench: .venv/bench.stamp      ## all measurements, into docs/BENCHMARKS.md
 	$(BIN)/python -m bench all
+
+cluster: .venv/cluster.stamp  ## three NATS servers and three nodes on loopback, to try the distributed log
+	$(BIN)/honcho -f Procfile.cluster start
 
 clean:
 	rm -rf .venv build *.egg-info
@@ -42,3 +45,7 @@ clean:
 .venv/bench.stamp: .venv/python.stamp pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,check,bench]'
 	@touch $@ .venv/run.stamp .venv/dev.stamp
+
+.venv/cluster.stamp: .venv/python.stamp pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[cluster]'
+	@touch $@ .venv/run.stamp
