@@ -6,6 +6,7 @@ import argparse
 import resource
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 
 from bench import crowd, disk, feed, growth, machine, profiles, report, rest
@@ -36,12 +37,22 @@ def main() -> None:
     raise_limits()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit, so that contenders are ended too
     names = list(MEASUREMENTS) if given.name == "all" else [given.name]
-    for name in names:
-        idle = machine.idle_share()
+    failed = [name for name in names if not measured(name, given)]
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+def measured(name: str, given: argparse.Namespace) -> bool:
+    """Runs one measurement, prints it and writes it down; False when it failed, which does not stop the others."""
+    idle = machine.idle_share()
+    try:
         outcome = MEASUREMENTS[name](Run(given.seconds, given.rounds, given.events))
-        print(f"\n{outcome.markdown()}\n", flush=True)
-        if given.write:
-            report.write(outcome, report.measured_on(given.seconds, given.rounds, idle))
+    except Exception:
+        traceback.print_exc()
+        return False
+    print(f"\n{outcome.markdown()}\n", flush=True)
+    if given.write:
+        report.write(outcome, report.measured_on(given.seconds, given.rounds, idle))
+    return True
 
 
 def arguments() -> argparse.Namespace:

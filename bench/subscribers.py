@@ -201,7 +201,7 @@ class Crowd:
         self._holds = holds
         self._waiting = {member for member in self._members if not holds(member)}
         self._done.clear()
-        if self._waiting:
+        if self._waiting and all(member.closed is None for member in self._waiting):
             await asyncio.wait_for(self._done.wait(), ANSWER_S_MAX)
         if self._waiting:
             reasons = {str(member.closed) for member in self._waiting if member.closed is not None}
