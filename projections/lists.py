@@ -53,6 +53,12 @@ class NoteList(msgspec.Struct, frozen=True):
     count: int | None
 
 
+def key_kinds(selection: Selection) -> list[type]:
+    """The types of a key's parts in this order."""
+    column = COLUMNS[selection.sort]
+    return [int] if column in UNIQUE else [str if column == "title" else int, int]
+
+
 def select_list(
     connection: sqlite3.Connection, selection: Selection, after: Key | None, limit: int, counted: bool
 ) -> NoteList:

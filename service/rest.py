@@ -153,7 +153,8 @@ class NotesApi:
     def _after(self, query: ListQuery) -> Key | None:
         if query.cursor is None:
             return None
-        return cursors.decode(query.cursor, self._epoch, msgspec.structs.asdict(query.selection))
+        selection = query.selection
+        return cursors.decode(query.cursor, self._epoch, msgspec.structs.asdict(selection), key_kinds(selection))
 
     async def _shown(self, selection: Selection, min_position: int) -> int:
         """Wait until the tables are fresh enough for the selection; the position that they show."""
