@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from events.log import EventLog
 from events.note import Priority
-from projections.lists import Key, NoteList, Selection, SortField
+from projections.lists import Key, NoteList, Selection, SortField, key_kinds
 from projections.notes import NoteRow
 from projections.queries import PAGE_NOTES_MAX, Queries
 from projections.words import words
