@@ -10,6 +10,7 @@ import click
 
 from events.errors import ClusterError, FolderError
 from service import maintenance_commands
+from service.doctor_command import doctor_command
 from service.settings import Settings, WrongSetting, from_environment
 from service.tail_command import tail_command
 from service.token_command import token
@@ -48,7 +49,7 @@ def serve(data: str, **options: Any) -> None:
 
 
 commands.add_command(token)
-for command in (*maintenance_commands.COMMANDS, verify_command, tail_command):
+for command in (*maintenance_commands.COMMANDS, verify_command, tail_command, doctor_command):
     commands.add_command(command)
 
 
