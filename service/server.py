@@ -11,6 +11,7 @@ from aiohttp import web
 from service.app import service
 from service.protocol import Runner
 from service.settings import Settings, WrongSetting
+from service.sockets import allow_descriptors
 
 # Requests under way may end; with closing sockets before and flushing after, the whole stop stays under 10 s.
 SHUTDOWN_S = 5.0
@@ -28,11 +29,22 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, stopping.set)
+    _allow_descriptors(settings)
     async with serving(settings) as url:
         logger.info("listening", url=url)
         await stopping.wait()
         logger.info("stopping")
     logger.info("stopped")
+
+
+def _allow_descriptors(settings: Settings) -> None:
+    descriptors = allow_descriptors(settings.max_connections)
+    if descriptors < settings.max_connections:
+        logger.warning(
+            "fewer connections are possible than NOTELOG_MAX_CONNECTIONS: raise the limit of open files",
+            open_files_max=descriptors,
+            max_connections=settings.max_connections,
+        )
 
 
 @asynccontextmanager

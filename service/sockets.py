@@ -1,7 +1,8 @@
-"""What the kernel knows of a connection."""
+"""Connections as the kernel has them: what it holds for the peer, and how many there may be."""
 
 import asyncio
 import fcntl
+import resource
 import socket
 import struct
 import termios
@@ -29,3 +30,21 @@ def reset(transport: asyncio.Transport) -> None:
     if connected is not None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+# Beside the websockets: the files, the listening socket, and requests that come and go.
+OTHER_DESCRIPTORS = 1_000
+
+
+def allow_descriptors(connections_max: int) -> int:
+    """Let this process open so many websockets, if the system does; returns how many descriptors it may have.
+
+    The usual soft limit of 1,024 is there for programs that call select(), which this one does not.
+    """
+    wanted = connections_max + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

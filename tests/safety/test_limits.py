@@ -14,6 +14,7 @@ from service.errors import TooManyRequests
 from service.places import Places, counted_address
 from service.requests import BODY_BYTES_MAX
 from service.settings import Secret
+from tests.faults.process import Server
 from tests.safety.issuer import SECRET, Issuer
 from tests.service.running import Answer, Running, until
 
@@ -255,3 +256,29 @@ async def test_a_reader_that_stops_is_cut_off(running: Running, monkeypatch: pyt
             while chunk := await loop.sock_recv(stalled, 65536):
                 left += len(chunk)
         assert left < whole / 2
+
+
+async def test_without_descriptors_those_who_are_connected_are_served(server: Server) -> None:
+    """When the system gives no more sockets, open connections go on, and others are let in when there is room again."""
+    await server.start(wrapper=["prlimit", "--nofile=128:128"])
+    assert any("NOTELOG_MAX_CONNECTIONS" in str(line) for line in server.log_lines())
+
+    async def write(title: str) -> int:
+        async with server.session.post(server.url + "/notes", json={"title": title}) as response:
+            return response.status
+
+    assert await write("before") == 201
+    host, port = server.url.removeprefix("http://").split(":")
+    crowd = [socket.socket() for _ in range(300)]
+    try:
+        for client in crowd:
+            client.setblocking(False)
+            client.connect_ex((host, int(port)))
+        for number in range(20):
+            assert await write(f"meanwhile {number}") == 201
+    finally:
+        for client in crowd:
+            client.close()
+    async with aiohttp.ClientSession() as another, another.get(server.url + "/notes?count=true") as response:
+        assert (await response.json())["count"] == 21
+    assert not [line for line in server.log_lines() if line.get("level") == "error"], server.last_lines()
