@@ -7,6 +7,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.description.described import Description
+from tests.description.provoking import VALUES
 from tests.service.running import Running
 
 
@@ -33,6 +34,20 @@ async def test_nothing_is_described_twice_or_in_vain(running: Running) -> None:
     used = set(re.findall(r"'#/components/(\w+/[\w.-]+)'", str(document)))
     named = {f"{kind}/{name}" for kind, items in document["components"].items() for name in items}
     assert named - used == {"securitySchemes/token"}
+
+
+async def test_the_methods_of_a_path_are_those_described(running: Running) -> None:
+    """OPTIONS names the methods that are described, and HEAD beside each GET; another one is refused with the same."""
+    await running.start()
+    methods: dict[str, set[str]] = {}
+    for operation, _ in (await described_by(running)).operations():
+        methods.setdefault(operation.path.format(**VALUES), {"OPTIONS"}).add(operation.method)
+    for path, described in methods.items():
+        allowed = described | ({"HEAD"} if "GET" in described and path != "/ws" else set())
+        refused = await running.ask("TRACE", path)
+        assert refused.status == 405
+        for answer in (await running.ask("OPTIONS", path), refused):
+            assert set(answer.headers["Allow"].split(", ")) == allowed, path
 
 
 async def test_a_token_is_asked_for_where_the_service_asks_for_one(running: Running) -> None:
