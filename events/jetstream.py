@@ -136,18 +136,21 @@ class Stream:
         self._name = settings.stream
         self.lost = asyncio.Event()
         self.epoch = ""
+        self.server = ""
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, settings: NatsSettings) -> AsyncIterator["Stream"]:
+    async def connected(cls, settings: NatsSettings, last: str | None = None) -> AsyncIterator["Stream"]:
         """The stream, made if there is none, over the first server that answers; closed at the end of the block.
+
+        ``last``: the server that was used before, which is asked after the others: it may be cut off from them.
 
         Raises ``ClusterUnreachable`` when none answers, ``StreamRefused`` when the stream is not fit for a log.
         """
         connection = nats.aio.client.Client()
         stream = cls(connection, settings)
         try:
-            await stream._connect()
+            await stream._connect(last)
             await stream._prepare()
             yield stream
         finally:
@@ -236,16 +239,18 @@ class Stream:
         if answer.error:
             raise NoAnswer(answer.error.description)
 
-    async def _connect(self) -> None:
-        """Try the servers in random order, so that nodes spread over them, and a lost one is not asked first."""
+    async def _connect(self, last: str | None) -> None:
+        """Try the servers in random order, so that nodes spread over them."""
         servers = list(self._settings.servers)
         random.shuffle(servers)
+        servers.sort(key=lambda server: server == last)
         trouble: BaseException | None = None
         for server in servers:
             self.lost = asyncio.Event()
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
                     await self._connection.connect(server, **_options(self._settings, self.lost))
+                self.server = server
                 return
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 trouble = error

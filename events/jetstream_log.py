@@ -54,7 +54,7 @@ PUBLISHES_MAX = 256
 # How often the servers are asked for the last position: it shows that they live, and how far behind we are.
 PROBE_INTERVAL_S = 1.0
 # Servers that do not answer for this long are another server's turn; for longer, writes are refused at once.
-RENEW_AFTER_S = 4.0
+RENEW_AFTER_S = 3.0
 FAULT_AFTER_S = 12.0
 # A replica further behind than this shows the past: the node is not ready.
 BEHIND_EVENTS_MAX = 10_000
@@ -212,9 +212,11 @@ class JetStreamLog(EventStore):
 
     async def _follow_until_closed(self, connected: asyncio.Event) -> None:
         """Copy the stream into the replica, over one connection after the other."""
+        last: str | None = None
         while not self._closing:
             try:
-                async with Stream.connected(self._settings) as stream:
+                async with Stream.connected(self._settings, last) as stream:
+                    last = stream.server
                     self._stream_epoch = stream.epoch
                     await self._open_replica()
                     await self._require_fit(stream)
@@ -356,9 +358,6 @@ class JetStreamLog(EventStore):
                 await self._head.reach(end)
                 return
 
-    async def _judge(self, event: NewEvent, salt: bytes, after: int) -> replica.Judgement:
-        return await self._points.read(partial(replica.judge, event=event, salt=salt, after=after))
-
     async def _publish(self, token: str, payload: bytes, expected: int) -> int:
         async with self._publishes:
             if self._stream is None:
@@ -415,14 +414,29 @@ class _Append:
         return OutcomeUnknown(reason) if self._in_doubt else LogUnavailable(reason)
 
     async def _append(self) -> Appended:
-        if self._event.command is not None and await self._log.find(self._event.command) is None:
-            pass  # known to be new, wherever it may have been used
+        known = await self._known_before()
         while True:
-            judgement = await self._log._judge(self._event, self._salt, self._began_at)
-            if outcome := self._outcome(judgement):
+            if outcome := self._outcome(known):
                 return outcome
-            assert judgement.token is not None
-            await self._try(judgement.token)
+            assert known.token is not None
+            if own := await self._try(known.token):
+                return Appended(own, repeated=False)
+            known = await self._judge()
+
+    async def _known_before(self) -> replica.Judgement:
+        """What is known before the first try. A new note without a command has nothing that could be known."""
+        event = self._event
+        if event.note_id is None and event.command is None:
+            return replica.Judgement(None, None, 0, replica.token(event, self._salt))
+        known, head = await self._judge(), self._log.head
+        if event.command is None or known.first is not None:
+            return known
+        await self._log._catch_up()  # the command may have been used on another node
+        return known if self._log.head == head else await self._judge()
+
+    async def _judge(self) -> replica.Judgement:
+        query = partial(replica.judge, event=self._event, salt=self._salt, after=self._began_at)
+        return await self._log._points.read(query)
 
     def _outcome(self, known: replica.Judgement) -> Appended | None:
         """What the replica says of the event, if it can say something already."""
@@ -436,13 +450,12 @@ class _Append:
             raise WrongExpectedPosition(self._event.note_id, self._expected, known.last)
         return None
 
-    async def _try(self, token: str) -> None:
-        """Publish once; return when the replica can tell more."""
-        log = self._log
+    async def _try(self, token: str) -> RecordedEvent | None:
+        """Publish once; our record when that was answered, else None when the replica can tell more."""
         try:
-            position = await log._publish(token, self._payload, self._expected)
+            position = await self._log._publish(token, self._payload, self._expected)
         except Conflict:
-            await log._catch_up()
+            await self._log._catch_up()
         except NotStored as error:
             await self._after(error)
         except NoAnswer as error:
@@ -450,7 +463,11 @@ class _Append:
             await self._after(error)
         else:
             self._in_doubt, self._trouble = True, f"recorded at {position}, which the replica does not have yet"
-            await log._head.reach(position)
+            await self._log._head.reach(position)
+            (record,) = await self._log.read(position - 1, 1)
+            # Another record there: servers that are not synced on every message have lost ours and an election.
+            return record if record.salt == self._salt else None
+        return None
 
     async def _after(self, error: Exception) -> None:
         """Wait a little before the next try; with the servers gone for long, give up."""
