@@ -20,6 +20,7 @@ from projections.tables import (
     CheckpointMoved,
     advance_checkpoint,
     insert_checkpoint,
+    is_damage,
     select_checkpoint,
 )
 
@@ -54,6 +55,7 @@ class Runner(Generic[Change]):
     ``announce`` is called in the event loop with what each page changed, before ``checkpoint`` rises.
     ``linger_s``: how long events may gather before they are applied, unless somebody waits; 0: not at all.
     ``page_events``: how many are applied in one transaction.
+    ``condemn`` is called when the tables' file is found to be damaged: they must be built anew.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Runner(Generic[Change]):
         *,
         linger_s: float = 0.0,
         page_events: int = PAGE_EVENTS_MAX,
+        condemn: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = projection.name
         self.checkpoint = Watermark()
@@ -76,6 +79,7 @@ class Runner(Generic[Change]):
         self._announce = announce
         self._linger_s = linger_s
         self._page_events = page_events
+        self._condemn = condemn
         self._begun = asyncio.Event()
 
     @property
@@ -99,8 +103,10 @@ class Runner(Generic[Change]):
             async for page in follow(self._log, self.checkpoint.value, self._page_events):
                 await self._advance(page)
                 await self._linger()
-        except (EventError, CheckpointMoved, sqlite3.Error) as error:
+        except (EventError, CheckpointMoved) as error:
             self.stop(str(error))
+        except sqlite3.Error as error:
+            self.stop(f"{error}: {self._advice(error)}")
         except Exception as error:
             self.stop(f"{type(error).__name__}: {error}")
             raise
@@ -110,6 +116,12 @@ class Runner(Generic[Change]):
         self.state, self.error = State.STOPPED, reason
         self.checkpoint.stop(ProjectionStopped(self.name, reason))
         self._begun.set()
+
+    def _advice(self, error: sqlite3.Error) -> str:
+        if not is_damage(error):
+            return "this does not pass by itself"
+        self._condemn()
+        return "the file is damaged; start again, and it is built anew from the log"
 
     async def _begin(self) -> None:
         """Go on where the tables are, or build them anew when they do not fit the log."""

@@ -8,6 +8,7 @@ import msgspec
 from events.database import Database, Reader, open_reader, open_writer
 from events.errors import FolderError
 
+DAMAGED_SUFFIX = ".damaged"
 CHECKPOINTS = """
 CREATE TABLE IF NOT EXISTS checkpoints (
     name     TEXT PRIMARY KEY,  -- of the projection
@@ -36,7 +37,8 @@ class Tables:
     those about the past, which may look at every version there is.
     """
 
-    def __init__(self, writer: Database, points: Reader, pages: Reader, past: Reader) -> None:
+    def __init__(self, path: Path, writer: Database, points: Reader, pages: Reader, past: Reader) -> None:
+        self._path = path
         self.writer = writer
         self.points = points
         self.pages = pages
@@ -44,19 +46,25 @@ class Tables:
 
     @classmethod
     async def open(cls, path: Path) -> "Tables":
-        """Open the file, making it if there is none. One that is no database any more is thrown away.
+        """Open the file, making it if there is none. One that is no database, or was condemned, is thrown away.
 
         Raises ``FolderError`` when the disk refuses.
         """
+        if _mark(path).exists():
+            discard(path)
         try:
             writer = await _open(path)
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            if not is_damage(error):
                 raise FolderError(f"{path} cannot be opened: {error}; look at the disk, then start again") from error
             discard(path)
             writer = await _open(path)
         points, pages, past = [Reader(await open_reader(path)) for _ in range(3)]
-        return cls(writer, points, pages, past)
+        return cls(path, writer, points, pages, past)
+
+    def condemn(self) -> None:
+        """Have the file thrown away at the next start: something in it cannot be read."""
+        _mark(self._path).touch()
 
     async def close(self) -> None:
         """Close all connections; the writer last, because the last one to close cleans up the WAL."""
@@ -77,9 +85,19 @@ async def _open(path: Path) -> Database:
     return writer
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is broken, which no trying again will mend."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+def _mark(path: Path) -> Path:
+    """What lies beside a file that was condemned."""
+    return path.with_name(path.name + DAMAGED_SUFFIX)
+
+
 def discard(path: Path) -> None:
-    """Delete a file of projections, with its WAL."""
-    for suffix in ("", "-wal", "-shm"):
+    """Delete a file of projections, with its WAL, and last what condemned it."""
+    for suffix in ("", "-wal", "-shm", DAMAGED_SUFFIX):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 

@@ -108,9 +108,10 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
         for feed in watchers:
             feed.watch(changes)
 
-    notes = Runner(log, Notes(), tables, announce)
-    search = Runner(log, Search(), tables, linger_s=SEARCH_LINGER_S, page_events=SEARCH_PAGE_EVENTS)
-    versions = Runner(log, Versions(), tables, linger_s=VERSIONS_LINGER_S)
+    build = partial(Runner, log, tables=tables, condemn=tables.condemn)
+    notes = build(Notes(), announce=announce)
+    search = build(Search(), linger_s=SEARCH_LINGER_S, page_events=SEARCH_PAGE_EVENTS)
+    versions = build(Versions(), linger_s=VERSIONS_LINGER_S)
     runners: list[Runner[Any]] = [notes, search, versions]
     for runner in runners:
         await stack.enter_async_context(_in_background(runner.run()))
