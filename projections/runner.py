@@ -55,7 +55,7 @@ class Runner(Generic[Change]):
     ``announce`` is called in the event loop with what each page changed, before ``checkpoint`` rises.
     ``linger_s``: how long events may gather before they are applied, unless somebody waits; 0: not at all.
     ``page_events``: how many are applied in one transaction.
-    ``condemn`` is called when the tables' file is found to be damaged: they must be built anew.
+    ``condemn`` is called when the tables' file is found to be damaged, and has it built anew at the next start.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Runner(Generic[Change]):
         *,
         linger_s: float = 0.0,
         page_events: int = PAGE_EVENTS_MAX,
-        condemn: Callable[[], None] = lambda: None,
+        condemn: Callable[[], None] | None = None,
     ) -> None:
         self.name = projection.name
         self.checkpoint = Watermark()
@@ -118,7 +118,7 @@ class Runner(Generic[Change]):
         self._begun.set()
 
     def _advice(self, error: sqlite3.Error) -> str:
-        if not is_damage(error):
+        if self._condemn is None or not is_damage(error):
             return "this does not pass by itself"
         self._condemn()
         return "the file is damaged; start again, and it is built anew from the log"
