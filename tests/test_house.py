@@ -1,0 +1,166 @@
+"""The house is in order: imports go down, the promises have tests, and what can be seen from outside is documented."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import click
+import grimp
+import pytest
+
+import events.log
+from events.codec import SCHEMAS
+from service import cli
+from service.close_codes import CLOSE_CODES
+from service.metrics import Metrics
+from service.problems import PROBLEMS
+from service.route import Route
+from service.routes import routes
+from service.settings import _ENVIRONMENT, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("service", "projections", "events")
+GUARANTEES = 9
+# What is served for browsers on the way to a page, not for people to ask for.
+ROUTES_OF_PAGES = {"/dashboard/{file}", "/docs/{file}", "/favicon.ico"}
+
+
+@cache
+def documentation() -> str:
+    """Everything in docs/, and the README."""
+    return "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
+
+
+def assert_documented(names: Iterable[str]) -> None:
+    """All stand in the documentation as whole words; fails with those that do not."""
+    whole = r"(?<![\w-]){}(?![\w-])"
+    missing = sorted({name for name in names if not re.search(whole.format(re.escape(name)), documentation())})
+    assert not missing, "nowhere in README.md and docs/: " + ", ".join(missing)
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    """Who imports whom, in all three floors, imports inside functions and for types included."""
+    return grimp.build_graph(*FLOORS, cache_dir=None, include_external_packages=True)
+
+
+def test_imports_only_go_down(imports: grimp.ImportGraph) -> None:
+    """No floor imports one above it, and only the service knows HTTP."""
+    broken = imports.find_illegal_dependencies_for_layers(layers=FLOORS)
+    assert not broken, [(found.importer, found.imported) for found in broken]
+    for module in imports.modules:
+        if module.split(".")[0] in ("events", "projections"):
+            assert "aiohttp" not in imports.find_modules_directly_imported_by(module), module
+
+
+def test_no_module_imports_itself_on_a_way(imports: grimp.ImportGraph) -> None:
+    """There are no circles: nothing that a module imports, directly or not, imports it."""
+    ours = [module for module in imports.modules if module.split(".")[0] in FLOORS and "." in module]
+    circles = [
+        (module, imports.find_shortest_chain(other, module))
+        for module in ours
+        for other in imports.find_modules_directly_imported_by(module)
+        if other in ours and imports.find_shortest_chain(other, module)
+    ]
+    assert not circles
+
+
+def test_each_guarantee_of_the_log_has_its_test() -> None:
+    """Each numbered guarantee in the contract has a file of the same number, whose tests run on every engine."""
+    numbered = re.findall(r"^(\d+)\. ", inspect.getdoc(events.log) or "", re.MULTILINE)
+    assert numbered == [str(number) for number in range(1, GUARANTEES + 1)]
+    for number in numbered:
+        files = list((ROOT / "tests" / "contract").glob(f"test_guarantee_{number}_*.py"))
+        assert len(files) == 1, f"guarantee {number} has {len(files)} files of tests"
+        tests = re.findall(r"^async def test_\w+\((.*?)\)", files[0].read_text(), re.MULTILINE | re.DOTALL)
+        on_engines = [given for given in tests if re.search(r"\b(engine|log):", given)]
+        assert on_engines, f"guarantee {number}: no test runs on an engine"
+
+
+def test_each_setting_is_documented() -> None:
+    """Each option of ``serve`` and each variable of the environment stands in the documentation by its name."""
+    parameters = cli.commands.commands["serve"].params
+    options = [
+        name for option in parameters if isinstance(option, click.Option) and not option.hidden for name in option.opts
+    ]
+    variables = set(_ENVIRONMENT)
+    for option in parameters:
+        variables |= set([option.envvar] if isinstance(option.envvar, str) else option.envvar or [])
+    assert_documented([*options, *variables])
+    fields = {field for field, _ in _ENVIRONMENT.values()} | {option.name for option in parameters}
+    assert fields == set(Settings.__struct_fields__), "a setting that cannot be set from outside, or the reverse"
+
+
+def test_each_command_is_documented_and_explains_itself() -> None:
+    """Each command, and each option of it, stands in the documentation; its help has a sentence for each of them."""
+    assert_documented(f"notelog {name}" for name in cli.commands.commands)
+    options = []
+    for name, command in cli.commands.commands.items():
+        assert command.help, f"{name} has no help"
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.help, f"{name} {option.opts[0]} has no help"
+                options += option.opts
+    assert_documented(options)
+
+
+def test_each_problem_and_close_code_is_documented() -> None:
+    """Whatever refusal a client meets, it finds in the documentation by its slug or its number."""
+    assert_documented(PROBLEMS)
+    assert_documented(str(code.code) for code in CLOSE_CODES)
+
+
+def test_each_event_type_is_documented() -> None:
+    """Each type of event is in the catalogue."""
+    assert_documented(SCHEMAS)
+
+
+def test_each_route_is_documented() -> None:
+    """Each path that is served stands in the documentation; one that changes something, with its method."""
+
+    class Anything:
+        def __getattr__(self, name: str) -> object:
+            return self
+
+    table = routes(**{part: Anything() for part in inspect.signature(routes).parameters})  # type: ignore[arg-type]
+    assert_documented(_in_words(route) for route in table if route.path not in ROUTES_OF_PAGES)
+
+
+def _in_words(route: Route) -> str:
+    """A route as people write it: without a parameter's pattern, and with GET only where it would be too short."""
+    path = route.path.partition("/{tile")[0]
+    return path if route.method == "GET" and path != "/" else f"{route.method} {path}"
+
+
+def metrics() -> set[str]:
+    """The names of everything that ``/metrics`` shows of notelog's own, as Prometheus stores it."""
+    names = set()
+    for metric in Metrics().registry.collect():
+        ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}[metric.type]
+        names |= {metric.name + end for end in ends}
+    return names
+
+
+def test_each_metric_is_documented() -> None:
+    """Each metric of notelog's own stands in the documentation by its name."""
+    shown = {re.sub("_(bucket|sum|count)$", "", name) for name in metrics() if name.startswith("notelog_")}
+    assert_documented(shown)
+
+
+def test_the_grafana_dashboard_fits_the_metrics() -> None:
+    """Each query asks for metrics that there are, and each metric of notelog's own is asked for."""
+    text = (ROOT / "deploy" / "grafana" / "notelog.json").read_text()
+    panels = json.loads(text)["panels"]
+    asked = {
+        name
+        for panel in panels
+        for target in panel.get("targets", [])
+        for name in re.findall(r"\b(?:notelog|process)_\w+", target["expr"])
+    }
+    assert asked <= metrics(), asked - metrics()
+    stems = {re.sub("_(bucket|sum|count|total)$", "", name) for name in asked}
+    assert {re.sub("_(bucket|sum|count|total)$", "", name) for name in metrics() if "notelog_" in name} <= stems
+    assert len({panel["id"] for panel in panels}) == len(panels)
