@@ -94,9 +94,10 @@ def _ledger_facts(task: Task, ledger: sqlite3.Connection, findings: Findings) ->
 
 
 def _check_tables(checking: Checking, up_to: dict[str, int], progress: Progress) -> None:
-    versions = up_to.get("versions", 0)
-    if versions:
-        check_versions(checking, versions, progress)
+    if "versions" not in up_to:
+        return  # that was told; without the versions there is nothing to compare the others with
+    versions = up_to["versions"]
+    check_versions(checking, versions, progress)
     if "notes" in up_to:
         check_notes(checking, versions)
     if "search" in up_to:
