@@ -45,8 +45,8 @@ TAGS = {
 
 GENERAL = """\
 Every GET answers HEAD too, and every path OPTIONS, with `Allow`. Errors are problems (RFC 9457). Beside those that are
-named at each route: 400 for what is no HTTP, 404 for a path that is none, 405 with `Allow` for a method that a path does
-not have. To pages of other origins that are allowed, answers carry the headers of CORS. A read shows every change that
+named at each route: 400 for what is no HTTP, 404 for a path that is none, 405 with `Allow` for a method that a path has
+not. To pages of other origins that are allowed, answers carry the headers of CORS. A read shows every change that
 this process has answered before. The websocket is described in `/asyncapi.json`."""
 
 
