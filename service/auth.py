@@ -109,7 +109,7 @@ class Authenticator:
             raise Unauthorized(_in_words(error)) from None
         if "aud" in claims and not self._takes_audience:
             # RFC 7519 §4.1.3: who does not find itself named as an audience must refuse.
-            raise Unauthorized("the token is for another audience: NOTELOG_AUTH_AUDIENCE names ours")
+            raise Unauthorized("the token is for another audience")
         return identity_of(claims)
 
     async def _signed_claims(self, token: str) -> dict[str, Any]:

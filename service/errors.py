@@ -147,7 +147,7 @@ class ForeignOrigin(Refused):
     """A page of an origin that is not allowed asks, through somebody's browser."""
 
     def __init__(self) -> None:
-        super().__init__("the page's origin is not allowed here; NOTELOG_ALLOWED_ORIGINS names those that are")
+        super().__init__("the page's origin is not allowed here")
 
 
 class TooManyRequests(Refused):
