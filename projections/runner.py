@@ -29,6 +29,7 @@ T = TypeVar("T")
 # After a passing fault (a full disk, a locked file): first try again at once, then ever more slowly.
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 5.0
+RETRY_READ_S = 0.5
 
 
 class State(StrEnum):
@@ -100,7 +101,7 @@ class Runner(Generic[Change]):
             await self._patiently(self._begin)
             self._begun.set()
             await self._catch_up()
-            async for page in follow(self._log, self.checkpoint.value, self._page_events):
+            async for page in self._pages():
                 await self._advance(page)
                 await self._linger()
         except (EventError, CheckpointMoved) as error:
@@ -142,10 +143,22 @@ class Runner(Generic[Change]):
     async def _catch_up(self) -> None:
         """Apply everything up to the head of now, then make the indexes, then count as running."""
         self.state, head = State.CATCHING_UP, self._log.head
-        async for page in _until(self._log, self.checkpoint.value, head, self._page_events):
-            await self._advance(page)
+        while (after := self.checkpoint.value) < head:
+            await self._advance(await self._patiently(partial(self._log.read, after, self._page_events)))
         await self._patiently(partial(self._writer.run, partial(_in_transaction, self._projection.index)))
         self.state = State.RUNNING
+
+    async def _pages(self) -> AsyncIterator[list[RecordedEvent]]:
+        """What comes after the checkpoint, for ever, through faults of the log that pass."""
+        while True:
+            try:
+                async for page in follow(self._log, self.checkpoint.value, self._page_events):
+                    if self.error is not None:
+                        self.state, self.error = State.RUNNING, None
+                    yield page
+            except sqlite3.OperationalError as error:
+                self.state, self.error = State.RETRYING, str(error)
+                await asyncio.sleep(RETRY_READ_S)
 
     async def _linger(self) -> None:
         """Let events gather, because a large page costs less for each; but not while somebody waits for them.
@@ -178,12 +191,12 @@ class Runner(Generic[Change]):
         self._announce(changes)
         self.checkpoint.raise_to(last.position)
 
-    async def _patiently(self, step: Callable[[], Awaitable[object]]) -> None:
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do a step, again and again through faults that pass."""
         state, pause_s = self.state, 0.0
         while True:
             try:
-                await step()
+                result = await step()
             except sqlite3.OperationalError as error:
                 self.state, self.error = State.RETRYING, str(error)
                 pause_s = min(RETRY_MAX_S, max(RETRY_FIRST_S, 2 * pause_s))
@@ -191,15 +204,7 @@ class Runner(Generic[Change]):
             else:
                 if self.error is not None:
                     self.state, self.error = state, None
-                return
-
-
-async def _until(log: EventLog, after: int, head: int, limit: int) -> AsyncIterator[list[RecordedEvent]]:
-    """The pages after a position, up to a head."""
-    while after < head:
-        page = await log.read(after, limit)
-        yield page
-        after = page[-1].position
+                return result
 
 
 def _start_anew(connection: sqlite3.Connection, projection: Projection[Change], checkpoint: Checkpoint) -> None:
