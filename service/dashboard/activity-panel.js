@@ -14,8 +14,10 @@ const events_shown_max = 200;
 /** Events of the past that are asked for at once, and how often, until the chart's half hour is full. */
 const page_events_max = 250;
 const pages_max = 4;
-const chart_ms = 30 * 60_000;
+const chart_ms = 31 * 60_000;
 const age_every_ms = 10_000;
+/** How long a new event is marked. */
+const mark_shown_ms = 4_000;
 
 export class ActivityPanel extends HTMLElement {
   #notelog = null;
@@ -152,6 +154,7 @@ export class ActivityPanel extends HTMLElement {
     const rows = waiting.map(({ event, isLive }) => this.#row(event, isLive));
     if (isOlder) this.#list.append(...rows);
     else this.#list.prepend(...rows);
+    setTimeout(() => rows.forEach((row) => row.classList.remove("fresh")), mark_shown_ms);
     while (this.#list.children.length > events_shown_max) this.#list.lastElementChild.remove();
     this.#chart.show(this.#notelog.now());
     this.#showEmpty();

@@ -67,6 +67,7 @@ function forget() {
 filters.search = search;
 filters.addEventListener("choose", ({ detail }) => {
   table.choose(detail);
+  list.toStart();
   showPlaceholder();
 });
 

@@ -13,7 +13,7 @@ const peak_min = 4;
 export class EventChart extends HTMLElement {
   /** @type {Map<number, number>} events of each minute since 1970 */
   #minutes = new Map();
-  #knownSince = Infinity;
+  #knownSince_ms = Infinity;
   #picture = drawing("svg", { viewBox: `0 0 ${minutes_shown * bar_width} ${height}`, preserveAspectRatio: "none", role: "img" });
   #now = element("strong");
   #peak = element("span");
@@ -33,14 +33,14 @@ export class EventChart extends HTMLElement {
     }
   }
 
-  /** From this minute on every event has been added; of what was before nothing is known. */
+  /** From this time on every event has been added; of what was before nothing is known. */
   set knownSince(time_ms) {
-    this.#knownSince = Math.floor(time_ms / minute_ms);
+    this.#knownSince_ms = time_ms;
   }
 
   clear() {
     this.#minutes.clear();
-    this.#knownSince = Infinity;
+    this.#knownSince_ms = Infinity;
   }
 
   /** @param {number} now_ms the service's time */
@@ -52,20 +52,28 @@ export class EventChart extends HTMLElement {
     const peak = Math.max(peak_min, ...counts);
     this.#picture.replaceChildren(...counts.map((number, index) => this.#bar(number / peak, index, first + index)));
     const most = Math.max(...counts);
-    this.#picture.setAttribute(
-      "aria-label",
-      `Events a minute over the last 30 minutes: ${counts.at(-1)} in this minute, at most ${most}`,
-    );
-    say(this.#now, `${count(counts.at(-1))} in this minute`);
+    const now = `${count(counts.at(-1))}${this.#isWhole(last) ? "" : " or more"} in this minute`;
+    const label = `Events a minute over the last 30 minutes: ${now}, most seen ${count(most)}`;
+    this.#picture.setAttribute("aria-label", label);
+    say(this.#now, this.#knownSince_ms === Infinity ? "–" : now);
     say(this.#peak, most > 0 ? `most: ${count(most)}` : "");
   }
 
+  /** All events of the minute are known, not only its last ones. */
+  #isWhole(minute) {
+    return minute * minute_ms >= this.#knownSince_ms;
+  }
+
+  #kind(share, minute, isCurrent) {
+    if (!this.#isWhole(minute)) return share === 0 ? "unknown" : "partly";
+    if (isCurrent) return "current";
+    return share === 0 ? "none" : "";
+  }
+
   #bar(share, index, minute) {
-    const isKnown = minute >= this.#knownSince;
-    const length = isKnown ? Math.max(share * (height - 2), 2) : 2;
-    const kind = !isKnown ? "unknown" : index === minutes_shown - 1 ? "current" : share === 0 ? "none" : "";
+    const length = Math.max(share * (height - 2), 2);
     return drawing("rect", {
-      class: kind,
+      class: this.#kind(share, minute, index === minutes_shown - 1),
       x: index * bar_width + bar_gap / 2,
       y: height - length,
       width: bar_width - bar_gap,

@@ -32,7 +32,7 @@ export class NoteList extends HTMLElement {
   #canvas = element("div", { class: "canvas", role: "presentation" });
   #viewport = element("div", { class: "viewport", role: "listbox", "aria-label": "Notes", id: "notes" }, this.#canvas);
   #ruler = element("div", { class: "row-ruler", "aria-hidden": "true" });
-  #news = element("button", { type: "button", class: "news", hidden: true, onclick: () => this.toTop() });
+  #news = element("button", { type: "button", class: "news", hidden: true, onclick: () => this.#toNews() });
   #newsText = element("span");
   #placeholder = element("div", { class: "placeholder", hidden: true });
   #onChange = (event) => this.#changed(event.detail);
@@ -92,11 +92,11 @@ export class NoteList extends HTMLElement {
     (this.#rows.get(this.#active) ?? this.#canvas.firstElementChild)?.focus();
   }
 
-  toTop() {
+  /** Shows the beginning, and leaves the focus where it is. */
+  toStart() {
     this.#viewport.scrollTop = 0;
     this.#clearNews();
-    this.#render();
-    this.#go(0);
+    this.#draw();
   }
 
   /** Goes a number of rows up or down from where it is. */
@@ -255,6 +255,11 @@ export class NoteList extends HTMLElement {
     const known = this.#rows.get(id)?.index;
     if (known !== undefined && this.#table.view[known]?.id === id) return known;
     return this.#table.view.findIndex((note) => note.id === id);
+  }
+
+  #toNews() {
+    this.toStart();
+    this.#go(0);
   }
 
   #go(to) {

@@ -13,7 +13,8 @@ const cards_max = 3;
 export class NoticeBoard extends HTMLElement {
   #voice = element("div", { class: "unseen", role: "status", "aria-live": "polite", "aria-atomic": "true" });
   #cards = element("section", { class: "notices", "aria-label": "Notices" });
-  #action = null;
+  /** The card with something to do that came last: `{card, action}`. */
+  #latest = null;
   #news = new Set();
   #newsTimer = null;
 
@@ -40,22 +41,23 @@ export class NoticeBoard extends HTMLElement {
   /** @param {{label: string, run: () => void}} [action] something to do about it, also by `runAction()` */
   show(text, { kind = "plain", action = null } = {}) {
     const card = element("div", { class: `notice ${kind}` }, element("p", {}, text));
-    const remove = () => this.#remove(card, action);
+    const remove = () => this.#remove(card);
     if (action) card.append(this.#actionButton(action, remove));
     card.append(iconButton("close", "Dismiss", remove));
-    this.#action = action ?? this.#action;
+    if (action) this.#latest = { card, action };
     this.#cards.append(card);
-    while (this.#cards.children.length > cards_max) this.#cards.firstElementChild.remove();
+    while (this.#cards.children.length > cards_max) this.#remove(this.#cards.firstElementChild);
     this.announce(action ? `${text} ${action.label}: press U.` : text);
     stayWhileLookedAt(card, action ? card_with_action_shown_ms : card_shown_ms, remove);
   }
 
   /** Runs the latest card's action; false: there is none. */
   runAction() {
-    const action = this.#action;
-    this.#action = null;
-    action?.run();
-    return action !== null;
+    const latest = this.#latest;
+    if (latest === null) return false;
+    this.#remove(latest.card);
+    latest.action.run();
+    return true;
   }
 
   #actionButton(action, remove) {
@@ -66,9 +68,9 @@ export class NoticeBoard extends HTMLElement {
     return element("button", { type: "button", class: "quiet", onclick: run }, action.label);
   }
 
-  #remove(card, action) {
+  #remove(card) {
     card.remove();
-    if (this.#action === action) this.#action = null;
+    if (this.#latest?.card === card) this.#latest = null;
   }
 }
 
