@@ -28,6 +28,7 @@ EXPOSED_HEADERS = (
     "Notelog-Position",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Request-Id",
 )
 
 _ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
