@@ -32,6 +32,10 @@ class Database(aiosqlite.Connection):
         self._tx.put_nowait((future, partial(work, self._conn)))
         return future
 
+    def join(self) -> None:
+        """Wait for the connection's thread to end. Not in the event loop: the thread has something to tell it."""
+        self._thread.join()
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work(connection)`` in the connection's thread and return its result.
 
@@ -48,8 +52,7 @@ async def open_writer(
     ``synchronous`` is FULL where a commit must be on disk when it returns, NORMAL where it can be made anew.
     ``check`` looks at the file before anything in it is changed, and raises when it is not ours.
     """
-    database = Database(partial(_connect, f"file:{_quoted(path)}"), iter_chunk_size=64)
-    await database
+    database = await _open(f"file:{_quoted(path)}")
     try:
         await database.run(check)
         await database.run(partial(_prepare_writer, synchronous=synchronous))
@@ -61,9 +64,23 @@ async def open_writer(
 
 async def open_reader(path: Path) -> Database:
     """A connection that can only read: it neither commits nor checkpoints."""
-    database = Database(partial(_connect, f"file:{_quoted(path)}?mode=ro"), iter_chunk_size=64)
-    await database
-    await database.run(_prepare_reader)
+    database = await _open(f"file:{_quoted(path)}?mode=ro")
+    try:
+        await database.run(_prepare_reader)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+async def _open(uri: str) -> Database:
+    database = Database(partial(_connect, uri), iter_chunk_size=64)
+    try:
+        await database
+    except BaseException:
+        # aiosqlite tells the thread to end and does not wait; a loop that is closed before would be called from it.
+        await asyncio.to_thread(database.join)
+        raise
     return database
 
 
