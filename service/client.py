@@ -28,7 +28,8 @@ from events.note import Note
 from projections.past import HistoryEntry
 from service.answers import HistoryList, NoteList
 from service.client_errors import ClientError
-from service.client_feeds import ClientFeed, Event, Removed
+from service.client_feeds import ClientFeed
+from service.client_frames import Event, Removed
 from service.client_requests import RETRY_TOTAL_S, Requests, decoded
 from service.rest import SortOrder
 

@@ -7,18 +7,15 @@ slowly is waited for by the service, not buffered here.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Generic, Literal, TypeVar
 
 import aiohttp
 import msgspec
 from aiohttp import WSMsgType
-from msgspec import Struct
 from yarl import URL
 
-from events.codec import PAYLOADS
-from events.note import Note, Payload
 from service import messages
 from service.client_errors import (
     ConnectionRefused,
@@ -31,6 +28,7 @@ from service.client_errors import (
     problem_of,
     refusal_of,
 )
+from service.client_frames import EventsFrame, Frame, decoder, items_of
 from service.client_requests import Requests, wait_after
 from service.close_codes import BAD_TOKEN, CLOSE_CODES, NOT_ALLOWED, TOO_MANY
 
@@ -48,50 +46,6 @@ SILENCE_S = 40.0
 # No frame is larger than 1 MiB and what stands around it.
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 FOR_GOOD = frozenset(code.code for code in CLOSE_CODES if not code.come_back)
-
-
-class Event(Struct, frozen=True):
-    """An event. ``at``: RFC 3339 in UTC, when it was recorded. ``data``: what was recorded, by field."""
-
-    position: int
-    note_id: int
-    version: int
-    type: str
-    at: str
-    actor: str
-    data: dict[str, Any]
-
-    @property
-    def payload(self) -> Payload:
-        """The data as its type: ``NoteCreated``, … Raises ``KeyError`` or ``ValidationError`` for a newer one."""
-        return msgspec.convert(self.data, PAYLOADS[self.type])
-
-
-class Removed(Struct, frozen=True):
-    """A note was deleted, or does not match the filter (any more). Ignore ids that you do not have."""
-
-    id: int
-
-
-class EventsFrame(Struct, frozen=True, tag="events"):
-    """A frame of the feed ``events``."""
-
-    id: str
-    events: list[Event]
-    position: int
-
-
-Frame = (
-    messages.Hello
-    | messages.Subscribed
-    | messages.CaughtUp
-    | messages.Reset
-    | messages.Unsubscribed
-    | messages.Error
-    | EventsFrame
-    | messages.Notes
-)
-_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 
 
 class ClientFeed(Generic[Item]):
@@ -191,7 +145,7 @@ class ClientFeed(Generic[Item]):
 
     def _decoded(self, text: str) -> Frame:
         try:
-            return _decoder.decode(text)
+            return decoder.decode(text)
         except msgspec.DecodeError as error:
             raise UnexpectedAnswer(self._requests.url, str(error)) from error
 
@@ -215,7 +169,7 @@ class ClientFeed(Generic[Item]):
     def _hand_over(self, frame: EventsFrame | messages.Notes) -> None:
         """Queue the items, each with the place to resume at once it was taken; the last one's is that of the frame."""
         before = self.position or 0
-        self._items.extend(_items(frame, before))
+        self._items.extend(items_of(frame, before))
         if self._items:
             self._items.append((self._items.pop()[0], frame.position))
         else:
@@ -272,15 +226,6 @@ class ClientFeed(Generic[Item]):
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
-
-
-def _items(frame: EventsFrame | messages.Notes, before: int) -> Iterator[tuple[Event | Note | Removed, int]]:
-    """Those that are gone first: where a frame is left in the middle, they come again, and are not missed."""
-    if isinstance(frame, EventsFrame):
-        yield from ((event, event.position) for event in frame.events)
-        return
-    yield from ((Removed(id_), before) for id_ in frame.removed)
-    yield from ((note, note.position) for note in frame.notes)
 
 
 def _refusal(code: int, reason: str) -> Exception:

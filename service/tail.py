@@ -15,7 +15,8 @@ from rich.text import Text
 from events.note import Note
 from service.client import Client
 from service.client_errors import LogReset
-from service.client_feeds import ClientFeed, Event, Removed
+from service.client_feeds import ClientFeed
+from service.client_frames import Event, Removed
 
 COLOURS = {"NoteCreated": "green", "NoteEdited": "yellow", "NoteDeleted": "red", "NoteRestored": "cyan"}
 # What a line of a terminal has room for; --json shows everything.
