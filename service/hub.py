@@ -7,17 +7,23 @@ until it is at the head again. However slow it is, it costs one integer, one tas
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+import structlog
+
 from events import codec
 from events.errors import EventError, NotelogError
 from events.log import EventLog
+from events.record import RecordedEvent
 from events.subscription import follow
 from service.feeds import EventItem, EventsFeed, Feed, Frame, NotesFeed
 from service.metrics import Metrics
+
+logger = structlog.get_logger(__name__)
 
 # How many of those who are behind read at the same moment, so that ten thousand who resume leave room for writers.
 READERS_MAX = 4
@@ -26,6 +32,8 @@ SILENT_POSITIONS_MAX = 10_000
 SILENT_S_MAX = 30.0
 # How long a subscriber waits for a node that is behind its position before it is told so.
 NOT_YET_S = 5.0
+# After a fault of the log that may pass.
+RETRY_READ_S = 0.5
 
 
 class Socket(Protocol):
@@ -177,22 +185,35 @@ class Hub:
                 del self._groups[subscription.group]
 
     async def _follow_log(self) -> None:
+        """Show what is appended, through faults of the log that pass, up to an event that is not understood."""
         feed = self.feeds["events"]
-        try:
-            async for page in follow(self._log, feed.head.value):
-                for record in page:
-                    codec.require_known(record)
-                if feed.followers:
-                    feed.show([EventItem(record.position, record) for record in page])
-                else:
-                    feed.skip_to(page[-1].position)
-        except EventError as error:
-            feed.head.stop(error)
+        while True:
+            try:
+                async for page in follow(self._log, feed.head.value):
+                    known, error = _known(page)
+                    self._show(feed, known)
+                    if error is not None:
+                        logger.error("feed stopped", feed=feed.name, error=str(error))
+                        feed.head.stop(error)
+                        return
+            except sqlite3.OperationalError as error:
+                logger.warning("the log cannot be read, trying again", error=str(error))
+                await asyncio.sleep(RETRY_READ_S)
+
+    def _show(self, feed: Feed[Any, Any], records: list[RecordedEvent]) -> None:
+        if feed.followers:
+            feed.show([EventItem(record.position, record) for record in records])
+        elif records:
+            feed.skip_to(records[-1].position)
 
     async def _deliver(self, feed: Feed[Any, Any]) -> None:
+        """Write what is new to those at the head, until the feed has stopped."""
         delivered = feed.head.value
         while True:
-            await feed.head.reach(delivered + 1)
+            try:
+                await feed.head.reach(delivered + 1)
+            except EventError:
+                return
             delivered = feed.head.value
             for group in [group for group in self._groups.values() if group.feed is feed]:
                 for subscription in group.deliver():
