@@ -190,11 +190,11 @@ class Hub:
         while True:
             try:
                 async for page in follow(self._log, feed.head.value):
-                    known, error = _known(page)
+                    known, unknown = _known(page)
                     self._show(feed, known)
-                    if error is not None:
-                        logger.error("feed stopped", feed=feed.name, error=str(error))
-                        feed.head.stop(error)
+                    if unknown is not None:
+                        logger.error("feed stopped", feed=feed.name, error=str(unknown))
+                        feed.head.stop(unknown)
                         return
             except sqlite3.OperationalError as error:
                 logger.warning("the log cannot be read, trying again", error=str(error))
@@ -265,3 +265,13 @@ class Hub:
                 subscription.silent_since = frame.position
             subscription.position = frame.position
         subscription.position = position
+
+
+def _known(page: list[RecordedEvent]) -> tuple[list[RecordedEvent], EventError | None]:
+    """The events up to the first that this version does not understand, and what is wrong with that one."""
+    for place, record in enumerate(page):
+        try:
+            codec.require_known(record)
+        except EventError as error:
+            return page[:place], error
+    return page, None
