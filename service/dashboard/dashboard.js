@@ -38,7 +38,7 @@ const live = notelog.connect();
 const editing = new Editing(notelog, drafts, () => live.epoch);
 const subscription = live.subscribe("notes", { after: 0 }, {
   notes: ({ notes, removed }) => table.apply(notes, removed),
-  caughtUp: () => table.completed(),
+  caughtUp: () => caughtUp(),
   reset: () => forget(),
   refused: ({ message }) => notices.show(`The notes cannot be followed: ${message}`, { kind: "bad" }),
 });
@@ -55,6 +55,11 @@ find("connection-status").configure({
   place: find("#connection-place"),
   askForToken: () => find("token-dialog").ask(),
 });
+
+function caughtUp() {
+  table.completed();
+  find("connection-status").show();
+}
 
 /** Another log has taken the place of the old one: nothing that was known holds any more, but for what was typed. */
 function forget() {

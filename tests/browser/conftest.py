@@ -52,14 +52,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(reason, yellow=True, bold=True)
 
 
-@pytest.fixture(autouse=True)
-def needs(request: pytest.FixtureRequest) -> None:
-    """Skip the test, or fail it in CI, where something that it needs is missing."""
-    if (reason := missing()) is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"in CI the browser tests must run, but {reason}")
-        _skipped.append(request.node.nodeid)
-        pytest.skip(reason)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before anything is started: skip the test, or fail it in CI, where something that it needs is missing."""
+    if (reason := missing()) is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI the browser tests must run, but {reason}", pytrace=False)
+    _skipped.append(item.nodeid)
+    pytest.skip(reason)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

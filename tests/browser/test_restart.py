@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 
 import pytest
 
@@ -52,6 +53,24 @@ async def test_typing_survives_a_restart_and_is_saved_after_it(pages: Pages) -> 
     note = await pages.get("/notes/1")
     assert (note["title"], note["description"]) == ("Typed while it was away", "And more, while it is being saved")
     assert note["version"] == 3
+
+
+async def test_a_connection_that_is_dead_without_a_word_is_found(pages: Pages) -> None:
+    """The service stands still and no socket is closed: the page notices by itself, and goes on when it is back."""
+    await pages.note("Before")
+    dashboard = await pages.open(network_may_fail=True)
+    await dashboard.page.clock.install()
+    await dashboard.page.reload()
+    await dashboard.sees_state("live")
+    pages.service.send_signal(signal.SIGSTOP)
+    # Longer than the service's heartbeat, then longer than the page waits for an answer.
+    await dashboard.page.clock.fast_forward(27_000)
+    await dashboard.page.clock.fast_forward(12_000)
+    await dashboard.sees_state("waiting")
+    pages.service.send_signal(signal.SIGCONT)
+    await pages.note("After")
+    await dashboard.has_titles("After", "Before")
+    await dashboard.has_positions(2, 1)
 
 
 async def test_an_answer_that_is_lost_does_not_make_the_note_twice(pages: Pages) -> None:

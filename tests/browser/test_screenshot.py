@@ -79,6 +79,7 @@ async def test_the_picture_for_the_readme(pages: Pages) -> None:
     await dashboard.give(token())
     await dashboard.has_head(len(NOTES) + len(CHANGES) + 1)
     await dashboard.sees(dashboard.panel.locator(".history li"))
+    await dashboard.sees_state("live")
     await dashboard.page.mouse.move(0, 0)
     FILE.parent.mkdir(exist_ok=True)
     await dashboard.page.screenshot(path=FILE)
