@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import sqlite3
 from typing import Any
 
 import pytest
 
+from events.record import NewEvent
 from service import feeds, hub
 from tests.service.running import Running
 from tests.service.subscriber import connected, events_of, positions_of
@@ -189,3 +191,41 @@ async def test_caught_up_is_said_once(notelog: Running) -> None:
         for number in range(1, 30):
             await notelog.note()
             assert [frame["type"] for frame in await client.reach(number)] == ["events"]
+
+
+async def test_up_to_an_event_of_a_newer_version(notelog: Running) -> None:
+    """Before an event that this version does not understand everything is sent; nothing behind it is guessed at."""
+    data = '{"title":"Milk","description":"","created_at":"2017-08-23T00:00:00Z","created_by":"ada","priority":0}'
+    known, unknown = (NewEvent(None, type_, 1, "ada", data) for type_ in ("NoteCreated", "NoteExploded"))
+    async with connected(notelog) as client, connected(notelog) as other:
+        await client.follow(after=0)
+        await other.follow(where={"note_id": 2})
+        await asyncio.gather(*(notelog.log.append(event, 0) for event in (known, known, unknown, known)))
+        assert positions_of(await client.reach(2)) == [1, 2]
+        assert positions_of(await other.reach(2)) == [2]
+        answer = await notelog.get("/readyz")
+        assert answer.status == 503
+        assert "upgrade this one" in answer.json["projections"]["notes"]["error"]
+        assert (await notelog.get("/notes/1")).status == 503
+
+
+async def test_a_log_that_cannot_be_read_for_a_moment(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the log that passes costs a subscriber time, not events."""
+    read, broken = notelog.log.read, asyncio.Event()
+    tried = asyncio.Event()
+
+    async def read_or_fail(*arguments: Any) -> Any:
+        if broken.is_set():
+            tried.set()
+            raise sqlite3.OperationalError("disk I/O error")
+        return await read(*arguments)
+
+    monkeypatch.setattr(notelog.log, "read", read_or_fail)
+    async with connected(notelog) as client:
+        await client.follow(after=0)
+        broken.set()
+        await notelog.note()
+        await tried.wait()
+        broken.clear()
+        await notelog.note()
+        assert positions_of(await client.reach(2)) == [1, 2]
