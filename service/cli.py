@@ -75,11 +75,17 @@ def main() -> None:
     try:
         commands.main(prog_name="notelog", standalone_mode=False)
     except click.UsageError as error:
-        _end(error.format_message())
+        _end(error.format_message() + _in_environment(error))
     except (WrongSetting, FolderError, ClusterError) as error:
         _end(str(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+
+
+def _in_environment(error: click.UsageError) -> str:
+    """How the environment names the option that is wrong: the user may have set it there."""
+    names = error.param.envvar if isinstance(error, click.BadParameter) and error.param else None
+    return f" ({names if isinstance(names, str) else ', '.join(names)})" if names else ""
 
 
 def _end(message: str) -> None:
