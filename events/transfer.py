@@ -126,7 +126,7 @@ def _write(connection: sqlite3.Connection, lines: Iterable[bytes], progress: Cal
         try:
             connection.executemany(INSERT, [astuple(record) for record in page])
         except sqlite3.Error as error:
-            raise NotImportable(reading.line, f"at or before it: {error}") from error
+            raise NotImportable(select_head(connection) + 1, str(error)) from error
         progress(page[-1].position)
     parent = Parent(reading.epoch, reading.line)
     if reading.line:

@@ -1,5 +1,6 @@
 """Who changed what and when, and the way back."""
 
+import itertools
 import random
 
 import pytest
@@ -29,7 +30,7 @@ async def test_a_history_shows_what_each_event_did(stopped: Running, history: Hi
         records = [record for record in history.records if record["note_id"] == note_id]
         states = [None, *(history.notes[record["position"]][note_id] for record in records)]
         assert [entry["changes"] for entry in shown] == [
-            differences(before, after) for before, after in zip(states, states[1:], strict=False)
+            differences(before, after) for before, after in itertools.pairwise(states)
         ]
         for entry, record, state in zip(shown, records, states[1:], strict=True):
             assert {name: entry[name] for name in ("position", "version", "type", "actor")} == {

@@ -91,7 +91,7 @@ def test_every_inclusion_proof_checks_and_none_with_a_changed_bit(dice: random.R
 
 
 def test_every_consistency_proof_checks_and_none_with_a_changed_bit(dice: random.Random) -> None:
-    """For all pairs of sizes up to 300: the proof is that of RFC 6962, it checks, and with a changed bit it does not."""
+    """For all pairs of sizes up to 300: it is the proof of RFC 6962, checks, and with a changed bit does not."""
     read, trees = grown([SIZES]), Trees(LEAVES[:SIZES])
     for new in sizes(dice):
         newer = Checkpoint("", new, trees.hash(0, new))

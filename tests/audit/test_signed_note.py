@@ -72,7 +72,7 @@ def test_a_mangled_key_is_no_key(place: int) -> None:
 
 
 def test_our_notes_are_good_for_both_checkers(tmp_path: Path) -> None:
-    """What we sign is a note to the checker of ``verify`` and to the stranger; other signatures beside it are ignored."""
+    """What we sign is a note to the checker of ``verify`` and to the stranger, also with others beside it."""
     signer = Signer("notelog/0123", make_key(tmp_path / "key.pem"))
     text = signed_note.checkpoint_text(signer.name, 7, b"r" * 32)
     note = signed_note.signed(text, signer.name, signer.public, signer.sign(text))

@@ -1,0 +1,205 @@
+"""Export, import, backup: a log that moves keeps every byte, and a copy is another log."""
+
+import json
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from service.checkpoint_checker import parse_key
+from tests.audit.folders import beside, copied, killed_after, notelog, result, tampering
+from tests.audit.histories import EPOCH, History
+from tests.audit.test_tlog import published
+from tests.engines import found_in
+from tests.service.running import Running
+
+
+def meta(file: Path) -> dict[str, str]:
+    """The table meta of a log."""
+    with closing(sqlite3.connect(file)) as connection:
+        return dict(connection.execute("SELECT key, value FROM meta"))
+
+
+async def test_an_export_is_every_record_whole(stopped: Running, history: History) -> None:
+    """What was imported comes out again, byte for byte in each field, under the log's own epoch."""
+    await stopped.start()
+    done = await beside("export", "--data", stopped.data)
+    lines = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
+    assert lines == [record | {"epoch": stopped.log.epoch} for record in history.records]
+    some = await beside("export", "--data", stopped.data, "--after", "590")
+    assert some.stdout == b"".join(done.stdout.splitlines(keepends=True)[590:])
+
+
+async def test_an_import_gives_the_same_positions_notes_and_root(
+    notelog: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exported and imported, a log has equal records, equal notes, an equal root, and says which log it was."""
+    for number in range(40):
+        note = await notelog.note(f"number {number}")
+        await notelog.patch(f"/notes/{note['id']}", {"priority": number + 1}, Idempotency_Key=f"k{number}")
+    _, root = await published(notelog, 80)
+    notes, epoch = await notelog.all_notes(), notelog.log.epoch
+    exported = (await beside("export", "--data", notelog.data)).stdout
+    await notelog.stop()
+    other = Running(tmp_path / "other", monkeypatch)
+    done = await beside("import", "-", "--data", other.data, "--json", stdin=exported)
+    assert result(done) == {"position": 80, "parent_epoch": epoch}
+    assert found_in(other.data / "events.db") == found_in(notelog.data / "events.db")
+    await other.start()
+    try:
+        assert other.log.epoch != epoch
+        assert (meta(other.data / "events.db")["parent_epoch"], await other.all_notes()) == (epoch, notes)
+        assert (await published(other, 80))[1] == root
+        again = await other.patch("/notes/3", {"priority": 3}, Idempotency_Key="k2")
+        assert again.headers["Idempotency-Replayed"] == "true"
+    finally:
+        await other.stop()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda record: record | {"position": 6},
+        lambda record: record | {"version": 9},
+        lambda record: record | {"epoch": "f" * 32},
+        lambda record: record | {"schema": 99},
+        lambda record: record | {"type": "Other"},
+        lambda record: record | {"data": "{"},
+        lambda record: record | {"salt": "xyz"},
+        lambda record: record | {"other": 1},
+        lambda record: {name: value for name, value in record.items() if name != "meta"},
+        lambda record: record | {"type": "NoteRestored", "data": "{}"},
+        lambda record: record | {"note_id": 99},
+        lambda record: record | {"at": "now"},
+    ],
+)
+def test_an_import_that_does_not_fit_leaves_nothing(dice: random.Random, tmp_path: Path, spoil: object) -> None:
+    """A line that cannot be in a log is named, the exit code is 1, and the folder is as it was."""
+    history = History(dice, 20)
+    history.records[9] = spoil(history.records[9])  # type: ignore[operator]
+    done = notelog("import", "-", "--data", tmp_path, "--json", stdin=b"".join(history.lines()))
+    assert "line 10" in result(done, code=1)["error"]
+    assert not list(tmp_path.glob("events.db*"))
+
+
+def test_an_import_into_a_log_with_events_is_refused(tmp_path: Path, dice: random.Random) -> None:
+    """What is there stays; the exit code is 1."""
+    lines = b"".join(History(dice, 20).lines())
+    assert notelog("import", "-", "--data", tmp_path, stdin=lines).returncode == 0
+    before = found_in(tmp_path / "events.db")
+    done = notelog("import", "-", "--data", tmp_path, stdin=lines)
+    assert (done.returncode, b"20 events" in done.stderr) == (1, True)
+    assert found_in(tmp_path / "events.db") == before
+
+
+async def test_an_import_takes_the_place_of_an_empty_log(notelog: Running, dice: random.Random) -> None:
+    """A folder whose service ran and recorded nothing can be imported into; the service then runs on it."""
+    await published(notelog, 0)
+    await notelog.stop()
+    history = History(dice, 50)
+    lines = b"".join(history.lines())
+    assert (await beside("import", "-", "--data", notelog.data, stdin=lines)).returncode == 0
+    await notelog.start()
+    assert await notelog.all_notes() == history.living(50)
+    await published(notelog, 50)
+
+
+@pytest.mark.faults
+def test_an_import_that_is_killed_anywhere_has_not_happened(dice: random.Random, tmp_path: Path) -> None:
+    """SIGKILL at random moments leaves an empty folder or the whole log; then it can simply be run again."""
+    lines = b"".join(History(dice, 3000).lines())
+    (tmp_path / "log.ndjson").write_bytes(lines)
+    data = tmp_path / "data"
+    command = ("import", tmp_path / "log.ndjson", "--data", data)
+    for _ in range(6):
+        killed_after(dice.uniform(0.2, 1.2), *command)
+        assert not (data / "events.db").exists() or len(found_in(data / "events.db")) == 3000
+    was_there = (data / "events.db").exists()
+    assert notelog(*command).returncode == (1 if was_there else 0)
+    assert len(found_in(data / "events.db")) == 3000
+
+
+async def test_a_backup_of_a_running_service_is_whole_and_then_only_what_is_new(notelog: Running) -> None:
+    """The copy has every event and the ledger; the second run copies the new events alone; verify holds for it."""
+    for number in range(30):
+        await notelog.note(f"number {number}")
+    await published(notelog, 30)
+    copy = notelog.data.parent / "copy"
+    first = result(await beside("backup", "--data", notelog.data, copy, "--json"))
+    assert (first["position"], first["copied"]) == (30, 30)
+    await notelog.note("newer")
+    second = result(await beside("backup", "--data", notelog.data, copy, "--json"))
+    assert (second["position"], second["copied"]) == (31, 1)
+    assert found_in(copy / "events.db") == found_in(notelog.data / "events.db")
+    assert result(await beside("verify", "--data", copy, "--json"))["up_to"]["ledger"] >= 30
+    assert not (copy / "ledger-key.pem").exists()
+
+
+async def test_the_copys_first_start_makes_it_another_log(
+    notelog: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new epoch with its parent, once; the old ledger is kept beside the new one, which has the same root."""
+    for number in range(30):
+        await notelog.note(f"number {number}")
+    _, root = await published(notelog, 30)
+    epoch, notes = notelog.log.epoch, await notelog.all_notes()
+    await beside("backup", "--data", notelog.data, tmp_path / "copy")
+    await notelog.stop()
+    copy = Running(tmp_path / "copy", monkeypatch)
+    await copy.start()
+    try:
+        renewed = copy.log.epoch
+        assert renewed != epoch
+        known = meta(copy.data / "events.db")
+        assert (known["parent_epoch"], known["parent_position"]) == (epoch, "30")
+        assert await copy.all_notes() == notes
+        assert await published(copy, 30) == (f"notelog/{renewed}", root)
+        assert (copy.data / f"ledger-{epoch}.db").exists()
+        await copy.restart()
+        assert copy.log.epoch == renewed
+    finally:
+        await copy.stop()
+    refused = await beside("backup", "--data", notelog.data, copy.data)
+    assert refused.returncode == 2
+
+
+async def test_a_backup_onto_a_changed_copy_is_refused(notelog: Running) -> None:
+    """When the copy has another past than the log, one of them was changed: exit code 1, and nothing is written."""
+    for number in range(10):
+        await notelog.note(f"number {number}")
+    await notelog.stop()
+    copy = notelog.data.parent / "copy"
+    assert (await beside("backup", "--data", notelog.data, copy)).returncode == 0
+    with tampering(copy / "events.db") as log:
+        log.execute("UPDATE events SET actor = 'mallory' WHERE position = 10")
+    done = await beside("backup", "--data", notelog.data, copy, "--json")
+    assert "event 10" in result(done, code=1)["error"]
+    assert (await beside("backup", "--data", notelog.data, notelog.data)).returncode == 2
+
+
+async def test_a_copy_made_by_other_means_can_be_told_so(notelog: Running) -> None:
+    """``epoch --new`` gives a copied folder its own epoch; a ledger of the old one is put aside at the start."""
+    await notelog.note()
+    await published(notelog, 1)
+    key = parse_key((await notelog.get("/tlog/key")).body.decode())
+    epoch = notelog.log.epoch
+    await notelog.stop()
+    kept = copied(notelog.data, notelog.data.parent / "kept")
+    done = result(await beside("epoch", "--new", "--data", notelog.data, "--json"))
+    assert (done["parent_epoch"], done["epoch"] != epoch) == (epoch, True)
+    await notelog.start()
+    assert notelog.log.epoch == done["epoch"]
+    await published(notelog, 1)
+    assert parse_key((await notelog.get("/tlog/key")).body.decode()).public == key.public
+    assert meta(kept / "events.db")["epoch"] == epoch
+
+
+def test_imported_records_name_the_log_that_they_came_from(tmp_path: Path, dice: random.Random) -> None:
+    """The new log's parent is the epoch that stands in the lines, up to their last position."""
+    lines = b"".join(History(dice, 20).lines())
+    assert result(notelog("import", "-", "--data", tmp_path, "--json", stdin=lines))["parent_epoch"] == EPOCH
+    known = meta(tmp_path / "events.db")
+    assert (known["parent_epoch"], known["parent_position"]) == (EPOCH, "20")
+    assert known["epoch"] != EPOCH
