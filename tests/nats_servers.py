@@ -41,7 +41,7 @@ class NatsServer:
         assert self._process is None, "the server runs already"
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._program, "-c", str(self._folder / "nats.conf")], stdout=log, stderr=log
+                [*dies_with_us(), *self._program, "-c", str(self._folder / "nats.conf")], stdout=log, stderr=log
             )
 
     def kill(self) -> None:
@@ -145,6 +145,11 @@ class Ports:
         self.client, self.monitor, self.cluster = (each.getsockname()[1] for each in sockets)
         for each in sockets:
             each.close()
+
+
+def dies_with_us() -> list[str]:
+    """The command in front with which the kernel ends a process when its parent dies: no test run leaves a server."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 def server_program() -> list[str]:

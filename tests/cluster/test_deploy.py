@@ -17,7 +17,7 @@ from events.jetstream import NatsSettings
 from events.jetstream_log import JetStreamLog
 from tests.engines import creation
 from tests.faults.process import until
-from tests.nats_servers import READY_WITHIN_S, Ports, server_program
+from tests.nats_servers import READY_WITHIN_S, Ports, dies_with_us, server_program
 
 pytestmark = pytest.mark.faults
 
@@ -39,7 +39,7 @@ def ports(tmp_path: Path) -> Iterator[list[Ports]]:
     try:
         for number in range(1, 4):
             with (tmp_path / f"n{number}.log").open("wb") as log:
-                command = [*server_program(), "-c", f"n{number}.conf"]
+                command = [*dies_with_us(), *server_program(), "-c", f"n{number}.conf"]
                 processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log))
         yield ports
     finally:

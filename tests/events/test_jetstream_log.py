@@ -16,6 +16,7 @@ from events.errors import (
     BrokenLog,
     ClusterUnreachable,
     CommandReused,
+    LogError,
     LogUnavailable,
     NewerFormat,
     StreamRefused,
@@ -26,6 +27,7 @@ from events.jetstream_log import JetStreamLog
 from events.log import EventLog
 from events.record import command_hash
 from events.sqlite_log import SqliteLog
+from events.subscription import follow
 from tests.engines import WITHIN_S, JetStreamEngine, creation, edit, everything
 from tests.nats_servers import NatsServers, Ports
 
@@ -221,6 +223,60 @@ async def test_without_a_server(cluster: JetStreamEngine, monkeypatch: pytest.Mo
     with pytest.raises(LogUnavailable):
         await alone.find(bytes(16))
     await alone.close()
+
+
+async def test_a_server_that_comes_and_goes(tmp_path: Path) -> None:
+    """The only server is killed and started again while events are appended: whoever follows sees no hole and no
+    repeat, and what was appended is there."""
+    servers = NatsServers(tmp_path, 1)
+    appended: list[int] = []
+    followed: list[int] = []
+    try:
+        servers.start()
+        await servers.ready()
+        log = await node(JetStreamEngine(tmp_path, servers), "node")
+        writers = [asyncio.create_task(append_on(log, appended)) for _ in range(16)]
+        follower = asyncio.create_task(follow_on(log, followed))
+        try:
+            for _ in range(5):
+                await grows(appended, len(appended) + 100, follower)
+                servers.kill()
+                servers.start()
+            for writer in writers:
+                writer.cancel()
+            await asyncio.wait(writers)
+            await grows(followed, log.head, follower)
+        finally:
+            for task in (follower, *writers):
+                task.cancel()
+            await log.close()
+    finally:
+        servers.kill()
+    assert followed == list(range(1, len(followed) + 1))
+    assert len(set(appended)) == len(appended)
+
+
+async def append_on(log: EventLog, positions: list[int]) -> None:
+    """Append for ever; what is refused or unknown is passed over."""
+    while True:
+        try:
+            positions.append((await log.append(creation(), 0)).record.position)
+        except LogError:
+            await asyncio.sleep(0.01)
+
+
+async def follow_on(log: EventLog, positions: list[int]) -> None:
+    """Follow for ever."""
+    async for page in follow(log, 0):
+        positions.extend(record.position for record in page)
+
+
+async def grows(positions: list[int], size: int, follower: "asyncio.Task[None]") -> None:
+    """Wait until the list is that long, and the follower has not failed."""
+    async with asyncio.timeout(WITHIN_S):
+        while len(positions) < size:
+            await asyncio.sleep(0.01)
+            assert not follower.done(), follower.exception()
 
 
 @pytest.mark.parametrize("url", ["http://host:1", "nats://", "nats://a,,b", "nats"])
