@@ -37,7 +37,6 @@ from service.ledger import LedgerPart
 from service.metrics import Metrics, MetricsApi
 from service.middleware import outermost
 from service.places import Places
-from service.protocol import add_server_headers
 from service.rest import NotesApi
 from service.route import add_routes
 from service.routes import routes
@@ -146,7 +145,6 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     docs.describe(table, settings.authentication)
     add_routes(app.router, table, gate.guard)
     gate.origins.allow_cors(app, list(app.router.routes()))
-    app.on_response_prepare.append(add_server_headers)
     app.on_shutdown.append(lambda _: websocket.close())
     return app
 

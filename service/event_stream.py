@@ -15,6 +15,7 @@ from events.database import Reader
 from events.log import EventLog
 from events.note import INTEGER_MAX
 from events.views import EventFilter, select_forward
+from service.protocol import SERVER_HEADERS
 from service.requests import REQUEST_ID
 
 NDJSON = "application/x-ndjson"
@@ -45,7 +46,7 @@ class EventStream:
         the part for the whole.
         """
         known = {"Content-Type": NDJSON, "X-Request-Id": request[REQUEST_ID]}
-        response = web.StreamResponse(headers=headers | known)
+        response = web.StreamResponse(headers=headers | known | SERVER_HEADERS)
         await response.prepare(request)
         if request.method != "HEAD":
             try:

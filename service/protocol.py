@@ -31,7 +31,8 @@ STALL_S = 30.0
 # Broken requests are counted, and said in one line in this time.
 SAY_EVERY_S = 10.0
 
-SERVER_NAME = "notelog"
+# On every answer: who answers, without a version, and that a browser must not guess at types.
+SERVER_HEADERS = {hdrs.SERVER: "notelog", "X-Content-Type-Options": "nosniff"}
 
 logger = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class Protocol(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionResetError("part of an answer was sent already")
         response = problems.answer(_problem(exc))
-        response.headers[hdrs.SERVER] = SERVER_NAME
+        response.headers.update(SERVER_HEADERS)
         response.force_close()
         return response
 
@@ -84,6 +85,8 @@ class Protocol(web.RequestHandler):
         if isinstance(resp, web.HTTPException):
             resp = problems.of_http_error(resp)
             resp.force_close()
+        if not resp.prepared:
+            resp.headers.update(SERVER_HEADERS)
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: Any, **options: Any) -> None:
@@ -156,12 +159,6 @@ class Runner(web.AppRunner):
             "auto_decompress": False,
         }
         return Server(await super()._make_server(), options)
-
-
-async def add_server_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """On every answer: who answers, without a version, and that a browser must not guess at types."""
-    response.headers[hdrs.SERVER] = SERVER_NAME
-    response.headers["X-Content-Type-Options"] = "nosniff"
 
 
 def _problem(error: BaseException | None) -> problems.Problem:

@@ -35,6 +35,7 @@ from service.messages import (
 )
 from service.metrics import Metrics
 from service.places import Places
+from service.protocol import SERVER_HEADERS
 from service.socket_auth import FEED_SCOPE, SocketAuth
 from service.sockets import unsent_bytes
 
@@ -385,7 +386,7 @@ class Connection:
 
 def new_response() -> web.WebSocketResponse:
     """A websocket as we speak it: no compression (it costs memory and CPU, and invites attacks), pings our own."""
-    return web.WebSocketResponse(
+    response = web.WebSocketResponse(
         protocols=(PROTOCOL,),
         autoping=False,
         compress=False,
@@ -393,6 +394,8 @@ def new_response() -> web.WebSocketResponse:
         writer_limit=0,  # so that a send returns when the buffer has drained
         timeout=CLOSE_TIMEOUT_S,
     )
+    response.headers.update(SERVER_HEADERS)
+    return response
 
 
 def upgrade_required() -> web.Response:
