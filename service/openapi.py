@@ -182,7 +182,7 @@ def _add_problem(response: Json, status: int, kinds: list[Problem], schemas: "_S
 def _problem_headers(status: int, route: Route) -> tuple[str, ...]:
     """What a problem carries beside its body. 431 is answered before the request is looked at."""
     if status == 431:
-        return ()
+        return ("X-Content-Type-Options",)
     log_headers = () if status in (401, 403, 426) else LOG_HEADERS
     authenticate = ("WWW-Authenticate",) if status == 401 or (status == 403 and route.scope is not None) else ()
     return (*log_headers, *authenticate, *_OF_PROBLEM.get(status, ()), *EVERYWHERE_ANSWERED)
