@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -194,37 +194,49 @@ def _too_early(placed: Sequence[Operation]) -> Iterator[str]:
 
 def _absent_while_there(operations: Sequence[Operation], events: Sequence[Event]) -> Iterator[str]:
     """It was said that there is no note, at no moment of which the log, as it may have been, says so."""
-    asked_ns = {operation.position: operation.asked_ns for operation in operations if operation.writes}
-    of_note: defaultdict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        of_note[event.note_id].append(event)
-    known_by = _known_by(operations)
+    gone = _gone(operations, events)
     for operation in operations:
-        if not operation.absent or operation.note_id not in of_note:
-            continue
-        life = of_note[operation.note_id]
-        # From when a deletion was asked for, until somebody knew of the event after it.
-        gone = [(0, known_by(life[0]))] + [
-            (asked_ns.get(event.position, 0), known_by(after) if after else NEVER)
-            for event, after in zip(life, [*life[1:], None], strict=True)
-            if event.title is None
+        if operation.absent and operation.note_id in gone:
+            times = gone[operation.note_id]
+            if not any(begin <= operation.answered_ns and operation.asked_ns <= end for begin, end in times):
+                yield f"stale read: {operation} said that there is no note {operation.note_id}"
+
+
+def _gone(operations: Sequence[Operation], events: Sequence[Event]) -> dict[int, list[tuple[int, int]]]:
+    """When each note may have been absent: from when a deletion was asked for until the next event was in force."""
+    asked_ns = {operation.position: operation.asked_ns for operation in operations if operation.writes}
+    lives: defaultdict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        lives[event.note_id].append(event)
+    known_by = _known_by(operations)
+    return {
+        note_id: [
+            (0, known_by.get((note_id, 1), NEVER)),
+            *(
+                (asked_ns.get(event.position, 0), known_by.get((note_id, event.version + 1), NEVER))
+                for event in life
+                if event.title is None
+            ),
         ]
-        if not any(begin <= operation.answered_ns and operation.asked_ns <= end for begin, end in gone):
-            yield f"stale read: {operation} said that there is no note {operation.note_id}"
+        for note_id, life in lives.items()
+    }
 
 
-def _known_by(operations: Sequence[Operation]) -> Callable[[Event], int]:
-    """When an event was in force at the latest: when somebody was told its version of the note, or a later one."""
-    told: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+def _known_by(operations: Sequence[Operation]) -> dict[tuple[int, int], int]:
+    """By note and version: when it was in force at the latest, because somebody was told of it, or of a later one."""
+    told: dict[tuple[int, int], int] = {}
+    last: Counter[int] = Counter()
     for operation in operations:
         version = operation.seen or operation.version
         if version is not None and operation.note_id is not None:
-            told[operation.note_id].append((version, operation.answered_ns))
-
-    def known_by(event: Event) -> int:
-        return min((at_ns for version, at_ns in told[event.note_id] if version >= event.version), default=NEVER)
-
-    return known_by
+            key = (operation.note_id, version)
+            told[key] = min(told.get(key, NEVER), operation.answered_ns)
+            last[operation.note_id] = max(last[operation.note_id], version)
+    for note_id, version in last.items():
+        for earlier in range(version - 1, 0, -1):
+            later = told.get((note_id, earlier + 1), NEVER)
+            told[note_id, earlier] = min(told.get((note_id, earlier), NEVER), later)
+    return told
 
 
 def summary(operations: Sequence[Operation], events: Sequence[Event]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from tests.safety.recorder import Recorder
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = 20 if LONG else 2
-OPERATIONS = 3000 if LONG else 500  # in each round
+ROUNDS = 10 if LONG else 2
+OPERATIONS = 2000 if LONG else 500  # in each round
 
 
 async def test_histories_of_concurrent_clients_are_linearizable(server: Server, dice: random.Random) -> None:
