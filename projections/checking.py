@@ -11,7 +11,7 @@ from events.codec import decode
 from events.errors import EventError
 from events.note import Note, evolve
 from events.record import leaf_hash
-from events.store import select_page, select_stream
+from events.store import select_head, select_page, select_stream
 from projections.findings import CHECKPOINT_DIFFERS, TABLE_DIFFERS, UNREADABLE, Findings
 from projections.projection import Projection
 from projections.tables import Checkpoint
@@ -95,6 +95,8 @@ def good_checkpoints(checking: Checking, projections: Sequence[Projection[Any]],
     rows = checking.rows("SELECT name, version, epoch, position, hash FROM checkpoints")
     found = {row[0]: Checkpoint(*row) for row in rows}
     known = {projection.name: projection for projection in projections}
+    if checking.in_use:
+        head = select_head(checking.log)  # it has gone on since the check began
     for name in sorted(found.keys() ^ known.keys()):
         detail = f"the checkpoint of {name} is missing" if name in known else f"there is a checkpoint of {name!r}"
         checking.findings.add(None, CHECKPOINT_DIFFERS, detail)

@@ -14,7 +14,7 @@ from projections.ledger import Ledger
 from projections.ledger_book import LedgerBook, LedgerDoesNotFit
 from projections.ledger_keeper import LedgerKeeper
 from projections.projection import ProjectionStopped
-from projections.runner import Runner, Written
+from projections.runner import Runner, State, Written
 from projections.signed_note import Signer, UnusableKey, load_key, make_key, origin
 from service.settings import Settings, WrongSetting
 
@@ -59,8 +59,8 @@ class LedgerPart:
 
     @property
     def keeper(self) -> LedgerKeeper:
-        """Who keeps it. Raises ``ProjectionStopped`` where nobody does."""
-        if self._keeper is None:
+        """Who keeps it. Raises ``ProjectionStopped`` where nobody does (any more): what it says is not to be served."""
+        if self._keeper is None or self.runner.state is State.STOPPED:
             raise ProjectionStopped(Ledger.name, self.runner.error or "it was never started")
         return self._keeper
 

@@ -1,0 +1,164 @@
+"""The ledger as evidence: a root is stored before it is signed, and what contradicts it is never signed."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from projections import signed_note
+from projections.ledger import LedgerContradicted, store_root
+from service.checkpoint_checker import open_note, parse_key
+from tests.audit.folders import contents, copied, tampering
+from tests.audit.histories import History
+from tests.audit.test_tlog import published
+from tests.service.running import Running
+
+
+async def stands_still(notelog: Running, because: str) -> None:
+    """The service runs, says that its ledger stands still and why, and signs nothing; notes go on."""
+    report = await notelog.get("/readyz")
+    ledger = report.json["projections"]["ledger"]
+    assert (report.status, ledger["state"]) == (503, "stopped")
+    assert because in ledger["error"]
+    for path in ("/tlog/checkpoint", "/tlog/proof/1", "/tlog/tile/0/000.p/1"):
+        assert (await notelog.get(path)).status == 503, path
+    assert (await notelog.post(json={"title": "goes on"})).status == 201
+
+
+async def signed_folder(notelog: Running, events: int = 20) -> Path:
+    """A folder with some events, all of them signed, whose service has stopped."""
+    for number in range(events):
+        await notelog.note(f"number {number}")
+    await published(notelog, events)
+    await notelog.stop()
+    return notelog.data
+
+
+def rows(ledger: Path) -> list[list[object]]:
+    """Everything in a ledger but where it was opened and closed."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        return [
+            connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+            for table in ("tiles", "roots", "signatures")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "because"),
+    [
+        ("events.db", "UPDATE events SET actor = 'mallory' WHERE position = 12", "event 12"),
+        ("events.db", "DELETE FROM events WHERE position > 15", "events are missing"),
+        ("ledger.db", "UPDATE tiles SET hashes = zeroblob(640)", "event 1"),
+        ("ledger.db", "UPDATE roots SET root = zeroblob(32) WHERE size = 20", "20 events"),
+        ("ledger.db", "UPDATE checkpoints SET epoch = 'other' WHERE name = 'ledger'", "log other"),
+        ("ledger.db", "DELETE FROM checkpoints WHERE name = 'ledger'", "checkpoint is missing"),
+        ("ledger.db", "UPDATE checkpoints SET version = 9 WHERE name = 'ledger'", "version 9"),
+        ("ledger.db", "UPDATE checkpoints SET hash = zeroblob(32) WHERE name = 'ledger'", "event 20"),
+    ],
+)
+async def test_a_ledger_that_does_not_fit_is_kept_and_signs_nothing(
+    notelog: Running, file: str, change: str, because: str
+) -> None:
+    """Whichever of the two was changed: the service says so, signs no more, and leaves the evidence as it is."""
+    data = await signed_folder(notelog)
+    with tampering(data / file) as connection:
+        connection.execute(change)
+    before = rows(data / "ledger.db")
+    await notelog.start()
+    await stands_still(notelog, because)
+    await notelog.stop()
+    assert rows(data / "ledger.db") == before
+
+
+async def test_a_ledger_that_is_no_database_is_kept(notelog: Running) -> None:
+    """Rubbish where the ledger was is not thrown away: somebody has to look at it."""
+    data = await signed_folder(notelog)
+    rubbish = b"no database" * 1000
+    (data / "ledger.db").write_bytes(rubbish)
+    await notelog.start()
+    await stands_still(notelog, "ledger.db")
+    await notelog.stop()
+    assert (data / "ledger.db").read_bytes() == rubbish
+
+
+async def test_a_tree_that_changes_while_the_service_runs_is_not_signed(notelog: Running) -> None:
+    """Somebody changes the tiles under the running service: the next root is not signed, and it says so."""
+    await notelog.note("first")
+    await published(notelog, 1)
+    with tampering(notelog.data / "ledger.db") as ledger:
+        ledger.execute("UPDATE tiles SET hashes = zeroblob(32)")
+    await notelog.note("second")
+    answer = await notelog.get("/tlog/proof/2")
+    assert answer.status == 503
+    await stands_still(notelog, "another one")
+    with closing(sqlite3.connect(notelog.data / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT max(size) FROM signatures").fetchone() == (1,)
+
+
+async def test_a_root_without_a_signature_is_signed_at_the_next_start(notelog: Running) -> None:
+    """Killed after the root was stored and before it was signed: the same root is signed, no other can be."""
+    data = await signed_folder(notelog)
+    with tampering(data / "ledger.db") as ledger:
+        ledger.execute("DELETE FROM signatures WHERE size = 20")
+    await notelog.start()
+    await published(notelog, 20)
+    assert (await notelog.get("/readyz")).status == 200
+
+
+async def test_a_new_ledger_of_the_same_log_says_the_same(notelog: Running) -> None:
+    """A ledger that was lost is made again; with the same key its checkpoint is the same to the byte."""
+    for number in range(20):
+        await notelog.note(f"number {number}")
+    await published(notelog, 20)
+    note = (await notelog.get("/tlog/checkpoint")).body
+    await notelog.stop()
+    (notelog.data / "ledger.db").unlink()
+    await notelog.start()
+    await published(notelog, 20)
+    assert (await notelog.get("/tlog/checkpoint")).body == note
+
+
+async def test_another_key_signs_the_same_root(notelog: Running, tmp_path: Path) -> None:
+    """A new key signs what is there; the signatures of the old one are kept, and both are good."""
+    data = await signed_folder(notelog)
+    signed_note.make_key(tmp_path / "new.pem")
+    await notelog.start(ledger_key=tmp_path / "new.pem")
+    _, root = await published(notelog, 20)
+    key = parse_key((await notelog.get("/tlog/key")).body.decode())
+    open_note((await notelog.get("/tlog/checkpoint")).body.decode(), key)
+    with closing(sqlite3.connect(data / "ledger.db")) as ledger:
+        assert ledger.execute(
+            "SELECT count(*), min(root) FROM signatures JOIN roots USING (size) WHERE size = 20"
+        ).fetchone() == (
+            2,
+            root,
+        )
+
+
+async def test_a_root_that_was_stored_stands_for_ever(notelog: Running) -> None:
+    """Another tree of the same size cannot be stored any more."""
+    data = await signed_folder(notelog)
+    changed = copied(data, data.parent / "changed")
+    with tampering(changed / "ledger.db") as ledger:
+        ledger.execute("UPDATE tiles SET hashes = zeroblob(640)")
+        with pytest.raises(LedgerContradicted):
+            store_root(ledger, 20)
+
+
+async def test_the_ledger_is_the_same_however_the_pages_come(stopped: Running, history: History) -> None:
+    """The tiles of a ledger that grew with the service equal those that were built at once."""
+    await stopped.start()
+    for number in range(30):
+        await stopped.note(f"number {number}")
+        if number % 10 == 0:
+            await published(stopped, len(history.records) + number + 1)
+    await published(stopped, len(history.records) + 30)
+    await stopped.stop()
+    grown = rows(stopped.data / "ledger.db")[0]
+    (stopped.data / "ledger.db").unlink()
+    await stopped.start()
+    await published(stopped, len(history.records) + 30)
+    await stopped.stop()
+    assert rows(stopped.data / "ledger.db")[0] == grown
+    assert contents(stopped.data / "notes.db")

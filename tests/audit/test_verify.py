@@ -1,0 +1,360 @@
+"""Whoever changes anything in the files is found out: bits, events, tables, the ledger, and copies kept elsewhere."""
+
+import asyncio
+import os
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.folder import DataFolder
+from events.record import COLUMNS, leaf_hash
+from projections import log_check
+from projections.findings import (
+    EVENT_ADDED,
+    EVENT_EDITED,
+    EVENT_REMOVED,
+    EVENTS_SWAPPED,
+    LEDGER_DAMAGED,
+    TABLE_DIFFERS,
+    Finding,
+)
+from projections.rebuild import of_notes, rebuild
+from projections.verification import Task, verify_log, verify_tables
+from projections.words import words
+from tests.audit.folders import beside, copied, notelog, result, tampering
+from tests.audit.histories import WORDS, History
+from tests.audit.test_tlog import published
+from tests.engines import found_in
+from tests.service.running import Running
+
+BIT_FLIPS = 1000 if os.environ.get("NOTELOG_FAULTS") == "long" else 40
+TABLES = {
+    "events.db": ("events",),
+    "ledger.db": ("tiles", "roots", "signatures", "checkpoints"),
+    "notes.db": (
+        "notes",
+        "tombstones",
+        "versions",
+        "moments",
+        "checkpoints",
+        "search_content",
+    ),
+}
+# The full-text index is made of blobs in which a bit may mean nothing; what it finds is what counts.
+INDEX = {"notes.db": ("search_data", "search_idx")}
+
+
+@pytest.fixture
+async def closed(stopped: Running, history: History) -> Path:
+    """A folder with 600 events, all signed, whose service has stopped in order."""
+    await stopped.start()
+    await published(stopped, len(history.records))
+    while any(state["lag"] for state in (await stopped.get("/readyz")).json["projections"].values()):
+        await stopped.get("/notes/1/history")
+        await stopped.get("/notes?q=milk")
+    await stopped.stop()
+    return stopped.data
+
+
+def found(data: Path) -> list[Finding]:
+    """Everything that a check of both halves finds."""
+    with closing(sqlite3.connect(f"file:{data / 'events.db'}?mode=ro", uri=True)) as log:
+        (epoch,) = log.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        (head,) = log.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+    task = Task(data, epoch, head, in_use=DataFolder(data).is_in_use())
+    halves = [half(task, lambda position: None) for half in (verify_log, verify_tables)]
+    return [finding for half in halves for finding in half.findings]
+
+
+def cells(data: Path, files: dict[str, tuple[str, ...]] = TABLES) -> list[tuple[str, str, str]]:
+    """Every column of every table that is not empty, with its file."""
+    columns = []
+    for file, tables in files.items():
+        with closing(sqlite3.connect(data / file)) as connection:
+            for table in tables:
+                names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+                if connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]:
+                    columns += [(file, table, name) for name in names]
+    return columns
+
+
+def flip_a_bit(data: Path, dice: random.Random, file: str, table: str, column: str) -> str | None:
+    """Change one bit of one cell; what was changed, None when the cell has none or the file does not take it."""
+    with tampering(data / file) as connection:
+        connection.text_factory = bytes
+        count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        keys = [name.decode() for _, name, *_, key in connection.execute(f"PRAGMA table_info({table})") if key]
+        picked = (
+            f"SELECT {', '.join(keys)}, {column}, typeof({column}) FROM {table} LIMIT 1 OFFSET {dice.randrange(count)}"
+        )
+        *key, value, type_ = connection.execute(picked).fetchone()
+        changed = _flipped(value, dice)
+        if changed is None:
+            return None
+        taken = "CAST(? AS TEXT)" if type_ == b"text" else "?"
+        is_text = [isinstance(part, bytes) and name in ("name",) for name, part in zip(keys, key, strict=True)]
+        where = " AND ".join(
+            f"{name} = {'CAST(? AS TEXT)' if text else '?'}" for name, text in zip(keys, is_text, strict=True)
+        )
+        try:
+            assert (
+                connection.execute(f"UPDATE {table} SET {column} = {taken} WHERE {where}", (changed, *key)).rowcount
+                == 1
+            )
+        except sqlite3.IntegrityError:
+            return None  # the key of another row: the file itself refuses it
+        return f"{file} {table}.{column} at {key}: {value!r} -> {changed!r}"
+
+
+def _flipped(value: Any, dice: random.Random) -> Any:
+    if isinstance(value, int):
+        return value ^ 1 << dice.randrange(63)
+    if not value:
+        return None
+    flipped = bytearray(value)
+    flipped[dice.randrange(len(flipped))] ^= 1 << dice.randrange(8)
+    return bytes(flipped)
+
+
+async def test_everything_holds_after_a_stop_in_order(closed: Path) -> None:
+    """An untouched folder: exit code 0, all of it compared up to the head."""
+    done = result(await beside("verify", "--data", closed, "--json"))
+    assert (done["ok"], done["findings"]) == (True, [])
+    assert done["up_to"] == dict.fromkeys(("events", "ledger", "notes", "versions", "search"), 600)
+
+
+async def test_every_flipped_bit_is_found(closed: Path, dice: random.Random) -> None:
+    """One random bit of one random cell of the log, the ledger or the tables: something is always found."""
+    flips = 0
+    columns = cells(closed)
+    while flips < BIT_FLIPS:
+        data = copied(closed, closed.parent / "flipped")
+        flipped = flip_a_bit(data, dice, *dice.choice(columns))
+        if flipped is not None:
+            flips += 1
+            assert found(data), flipped
+
+
+def answers(data: Path) -> list[object]:
+    """What the search finds for every word that there is; the error where it finds none any more."""
+    with closing(sqlite3.connect(data / "notes.db")) as tables:
+        try:
+            return [
+                tables.execute(
+                    "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid", (f'"{word}"',)
+                ).fetchall()
+                for text in WORDS
+                for word in words(text)
+            ]
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+
+
+async def test_a_flipped_bit_in_the_index_of_the_search_is_found_or_changes_no_answer(
+    closed: Path, dice: random.Random
+) -> None:
+    """The index is compared by what it says: a bit that verify lets pass lets every search find what it found."""
+    before, columns = answers(closed), cells(closed, INDEX)
+    for _ in range(BIT_FLIPS // 2):
+        data = copied(closed, closed.parent / "flipped")
+        flipped = flip_a_bit(data, dice, *dice.choice(columns))
+        assert flipped is None or found(data) or answers(data) == before, flipped
+
+
+async def test_every_column_is_looked_at(closed: Path, dice: random.Random) -> None:
+    """A bit in each column of each table in turn: none is left out of the comparison."""
+    for column in cells(closed) if BIT_FLIPS == 1000 else dice.sample(cells(closed), 12):
+        data = copied(closed, closed.parent / "flipped")
+        flipped = flip_a_bit(data, dice, *column)
+        assert flipped is None or found(data), flipped
+
+
+def edited(log: sqlite3.Connection) -> None:
+    log.execute("UPDATE events SET data = replace(data, '\"', '\" ') WHERE position = 300")
+
+
+def removed(log: sqlite3.Connection) -> None:
+    log.execute("DELETE FROM events WHERE position = 300")
+
+
+def removed_at_the_end(log: sqlite3.Connection) -> None:
+    log.execute("DELETE FROM events WHERE position >= 599")
+
+
+def swapped(log: sqlite3.Connection) -> None:
+    log.execute("UPDATE events SET position = -1 WHERE position = 100")
+    log.execute("UPDATE events SET position = 100 WHERE position = 300")
+    log.execute("UPDATE events SET position = 300 WHERE position = -1")
+
+
+def added_at_the_end(log: sqlite3.Connection) -> None:
+    columns = "note_id + 1000, 1, type, schema, at, actor, NULL, part, NULL, meta, salt, data"
+    log.execute(f"INSERT INTO events SELECT 601, {columns} FROM events WHERE position = 1")
+
+
+def closed_up(log: sqlite3.Connection) -> None:
+    log.execute("DELETE FROM events WHERE position = 300")
+    log.execute("UPDATE events SET position = -position WHERE position > 300")
+    log.execute("UPDATE events SET position = -position - 1 WHERE position < 0")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "what", "position"),
+    [
+        (edited, EVENT_EDITED, 300),
+        (removed, EVENT_REMOVED, 300),
+        (removed_at_the_end, EVENT_REMOVED, 599),
+        (swapped, EVENTS_SWAPPED, 100),
+        (added_at_the_end, EVENT_ADDED, 601),
+        (closed_up, EVENT_EDITED, 300),
+    ],
+)
+async def test_verify_says_what_was_done_to_the_log_and_where_first(
+    closed: Path, tamper: Callable[[sqlite3.Connection], None], what: str, position: int
+) -> None:
+    """An event edited, removed, swapped or added with the triggers dropped is named with its position; exit code 1."""
+    with tampering(closed / "events.db") as log:
+        tamper(log)
+    done = result(await beside("verify", "--data", closed, "--json"), code=1)
+    assert not done["ok"]
+    findings = {finding["what"]: finding["position"] for finding in reversed(done["findings"])}
+    assert findings[what] == position
+    assert min(finding["position"] or 601 for finding in done["findings"]) == position
+    shown = await beside("verify", "--data", closed)
+    assert (shown.returncode, str(position) in shown.stderr.decode()) == (1, True)
+
+
+async def test_a_change_of_the_ledger_is_not_blamed_on_the_log(closed: Path) -> None:
+    """A hash that was changed in the ledger is said to be the ledger's; the event stays good."""
+    for position in (100, 560):  # in a full tile, and in the last one
+        data = copied(closed, closed.parent / "changed")
+        with tampering(data / "ledger.db") as ledger:
+            number, place = divmod(position - 1, 256)
+            (tile,) = ledger.execute("SELECT hashes FROM tiles WHERE level = 0 AND number = ?", (number,)).fetchone()
+            changed = tile[: place * 32] + b"x" * 32 + tile[(place + 1) * 32 :]
+            ledger.execute("UPDATE tiles SET hashes = ? WHERE level = 0 AND number = ?", (changed, number))
+        kinds = {finding.position: finding.what for finding in found(data) if finding.what != "history_rewritten"}
+        assert kinds[position] == LEDGER_DAMAGED
+        assert EVENT_EDITED not in kinds.values()
+
+
+async def test_a_table_that_does_not_fit_is_named(closed: Path) -> None:
+    """A note changed in the tables alone is found there, and the log is not blamed."""
+    with tampering(closed / "notes.db") as tables:
+        tables.execute("UPDATE notes SET priority = 77 WHERE id = 3")
+        tables.execute("UPDATE versions SET title = 'x' WHERE position = 17")
+        tables.execute("DELETE FROM notes WHERE id = 5")
+    assert {finding.what for finding in found(closed)} == {TABLE_DIFFERS}
+    details = " ".join(finding.detail for finding in found(closed))
+    assert "note 3" in details
+    assert "version at 17" in details
+
+
+async def test_a_trigger_that_is_gone_is_missed(closed: Path) -> None:
+    """The guards of the log are part of what is checked."""
+    with closing(sqlite3.connect(closed / "events.db")) as log:
+        log.execute("DROP TRIGGER events_never_change")
+    done = result(await beside("verify", "--data", closed, "--json"), code=1)
+    assert [finding["what"] for finding in done["findings"]] == ["schema_changed"]
+
+
+async def test_a_ledger_that_is_gone_is_missed(closed: Path) -> None:
+    """Where a key has signed there must be a ledger."""
+    (closed / "ledger.db").unlink()
+    assert [finding.what for finding in found(closed)] == [LEDGER_DAMAGED]
+
+
+async def test_verify_holds_beside_a_service_that_is_written_to(notelog: Running) -> None:
+    """Nothing that a running service is about to write is taken for a difference."""
+
+    writing = True
+
+    async def write() -> None:
+        number = 0
+        while writing:
+            number += 1
+            note = await notelog.note(f"number {number}")
+            await notelog.patch(f"/notes/{note['id']}", {"priority": number})
+            if number % 3 == 0:
+                await notelog.delete(f"/notes/{note['id']}")
+
+    task = asyncio.create_task(write())
+    try:
+        for _ in range(3):
+            assert result(await beside("verify", "--data", notelog.data, "--json"))["ok"]
+    finally:
+        writing = False
+        await task
+
+
+async def test_a_crash_is_no_tampering(notelog: Running, tmp_path: Path) -> None:
+    """Events that a killed service had not yet put into its ledger are not taken for added ones."""
+    for number in range(20):
+        await notelog.note(f"number {number}")
+    killed = copied(notelog.data, tmp_path / "killed")  # what a SIGKILL at this moment leaves
+    assert found(killed) == []
+
+
+async def test_a_checkpoint_kept_elsewhere_finds_a_rewritten_log(
+    closed: Path, stopped: Running, history: History
+) -> None:
+    """Who rewrites the log, the ledger and the tables alike is told from a checkpoint that somebody else has kept."""
+    await stopped.start()
+    key = (await stopped.get("/tlog/key")).body
+    note = (await stopped.get("/tlog/checkpoint")).body
+    await stopped.stop()
+    kept, keys = closed.parent / "kept.txt", closed.parent / "key.txt"
+    kept.write_bytes(note)
+    keys.write_bytes(key)
+    arguments = ("verify", "--data", closed, "--checkpoint", kept, "--key", keys, "--json")
+    assert result(await beside(*arguments))["checkpoint_size"] == 600
+    with tampering(closed / "events.db") as log:
+        log.execute("UPDATE events SET actor = 'mallory' WHERE position = 300")
+    (closed / "ledger.db").unlink()
+    (closed / "ledger-key.pem").unlink()
+    rebuild(closed / "events.db", closed / "notes.db", of_notes())
+    assert found(closed) == []
+    done = result(await beside(*arguments), code=1)
+    assert [finding["what"] for finding in done["findings"]] == ["checkpoint_contradicts"]
+
+
+async def test_a_checkpoint_is_only_believed_with_its_signature(closed: Path, stopped: Running) -> None:
+    """A changed checkpoint and one beyond the log do not hold; a key that is none is a usage error."""
+    await stopped.start()
+    note = (await stopped.get("/tlog/checkpoint")).body.decode()
+    await stopped.stop()
+    kept = closed.parent / "kept.txt"
+    kept.write_text(note)
+    assert result(await beside("verify", "--data", closed, "--checkpoint", kept, "--json"))["ok"]
+    kept.write_text(note.replace("\n600\n", "\n599\n"))
+    result(await beside("verify", "--data", closed, "--checkpoint", kept, "--json"), code=1)
+    kept.write_text(note)
+    assert (await beside("verify", "--data", closed, "--checkpoint", kept, "--key", "none")).returncode == 2
+    assert (await beside("verify", "--data", closed, "--checkpoint", closed / "nothing")).returncode == 2
+    with tampering(closed / "events.db") as log:
+        log.execute("DELETE FROM events WHERE position = 600")
+    done = result(await beside("verify", "--data", closed, "--checkpoint", kept, "--json"), code=1)
+    assert "600" in next(one["detail"] for one in done["findings"] if one["what"] == "checkpoint_contradicts")
+
+
+def test_verify_of_what_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:
+    """No log, or a file that is something else: exit code 2 and one line."""
+    assert notelog("verify", "--data", tmp_path).returncode == 2
+    (tmp_path / "events.db").write_bytes(b"something else" * 100)
+    done = notelog("verify", "--data", tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+async def test_the_leaf_of_the_check_is_the_leaf_of_the_record(closed: Path) -> None:
+    """The check's own way to hash a row, from bytes, gives what the ledger was made with."""
+
+    records = found_in(closed / "events.db")
+    with closing(sqlite3.connect(closed / "events.db")) as log:
+        log.text_factory = bytes
+        rows = log.execute(f"SELECT {COLUMNS} FROM events ORDER BY position").fetchall()
+    assert [log_check.leaf_hash(row) for row in rows] == [leaf_hash(record) for record in records]
