@@ -124,9 +124,15 @@ async def assert_kept(cluster: Cluster, loads: Loads, *followers: Follower) -> l
     requests = [request for load in loads.each for request in load.requests]
     verdicts = dict(Counter(request.verdict.value for request in requests))
     print(f"{head} events; answers {verdicts}; {settled} settled by a repeat; longest pause {loads.pause_s:.1f} s")
-    assert_none([*(odd for load in loads.each for odd in load.oddities), *broken_promises(requests, logs[0]), *unlike,
-                 *([] if head == before else [f"repeats appended {head - before} events"]),
-                 *(broken for follower in followers for broken in follower.broken_promises(logs[0]))])
+    assert_none(
+        [
+            *(odd for load in loads.each for odd in load.oddities),
+            *broken_promises(requests, logs[0]),
+            *unlike,
+            *([] if head == before else [f"repeats appended {head - before} events"]),
+            *(broken for follower in followers for broken in follower.broken_promises(logs[0])),
+        ]
+    )
     assert len({digest(node.data) for node in cluster.nodes}) == 1, "the logs of the nodes differ"
     for node in cluster.nodes:
         assert_none(differences(logs[0], await read_notes(node)))

@@ -183,8 +183,9 @@ async def test_a_replica_of_another_stream_is_refused(cluster: Cluster, tmp_path
         with pytest.raises(ServerEnded, match="replica of a stream") as ended:
             await node.start()
         assert ended.value.code == 2
-    async with Server(tmp_path / "copied", "--log", cluster.servers.url,
-                      environment={"NOTELOG_NATS_STREAM": "another"}) as node:
+    async with Server(
+        tmp_path / "copied", "--log", cluster.servers.url, environment={"NOTELOG_NATS_STREAM": "another"}
+    ) as node:
         with pytest.raises(ServerEnded, match="another stream") as ended:
             await node.start()
         assert ended.value.code == 2

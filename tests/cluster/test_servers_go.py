@@ -45,6 +45,7 @@ async def leader(cluster: Cluster) -> NatsServer:
 async def back(server: NatsServer) -> None:
     """Start a server again, and wait until it is healthy: what it missed is there."""
     server.start()
+
     async def is_healthy() -> bool:
         return await asyncio.to_thread(server.is_healthy)
 

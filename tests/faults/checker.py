@@ -57,8 +57,13 @@ def broken_promises(requests: Iterable[Request], events: Sequence[Event]) -> lis
     is there at most once; positions and versions have no hole; what came after an answer stands after it.
     """
     requests = list(requests)
-    return [*_holes(events), *_odd_versions(events), *_odd_fates(requests, events), *_wrong_order(requests),
-            *_of_nobody(requests, events)]
+    return [
+        *_holes(events),
+        *_odd_versions(events),
+        *_odd_fates(requests, events),
+        *_wrong_order(requests),
+        *_of_nobody(requests, events),
+    ]
 
 
 def _holes(events: Sequence[Event]) -> Iterator[str]:
@@ -114,8 +119,12 @@ def _odd_answer(request: Request, answer: Answer, event: Event) -> Iterator[str]
 
 def _wrong_order(requests: Sequence[Request]) -> Iterator[str]:
     """A request that was sent after another one was answered has the higher position."""
-    fresh = [answer for request in requests for answer in request.answers
-             if answer.verdict is Verdict.OK and len(request.answers) == 1]
+    fresh = [
+        answer
+        for request in requests
+        for answer in request.answers
+        if answer.verdict is Verdict.OK and len(request.answers) == 1
+    ]
     answered = sorted(fresh, key=lambda answer: answer.at_ns)
     highest, next_answered = 0, 0
     for answer in sorted(fresh, key=lambda answer: answer.asked_ns):
@@ -149,8 +158,11 @@ def fold(events: Iterable[Event]) -> dict[int, dict[str, Any]]:
 def differences(events: Iterable[Event], notes: Mapping[int, Mapping[str, Any]]) -> list[str]:
     """Where the notes that a reader was shown are not the fold of the log."""
     expected = fold(events)
-    return [f"note {note_id}: expected {was}, got {is_}" for note_id in sorted(expected.keys() | notes.keys())
-            if (was := _compared(expected.get(note_id))) != (is_ := _compared(notes.get(note_id)))]
+    return [
+        f"note {note_id}: expected {was}, got {is_}"
+        for note_id in sorted(expected.keys() | notes.keys())
+        if (was := _compared(expected.get(note_id))) != (is_ := _compared(notes.get(note_id)))
+    ]
 
 
 def _compared(note: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -36,8 +36,9 @@ class Follower:
         self._task = asyncio.create_task(self._follow())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._task.cancel()
         (result,) = await asyncio.gather(self._task, return_exceptions=True)
         if isinstance(result, Exception) and error is None:
@@ -45,8 +46,7 @@ class Follower:
 
     async def reaches(self, position: int, within_s: float = 30.0) -> None:
         """Wait until everything up to this position has come. Raises NotInTime."""
-        await until(lambda: self.position >= position or self._task.done(), within_s,
-                    f"feed {self.feed} at {position}")
+        await until(lambda: self.position >= position or self._task.done(), within_s, f"feed {self.feed} at {position}")
 
     def broken_promises(self, events: Sequence[Event]) -> list[str]:
         """What this client saw that the log does not say, and the other way round."""
@@ -101,8 +101,10 @@ class EventsFollower(Follower):
         self.seen: list[Event] = []
 
     def take(self, frame: dict[str, Any]) -> None:
-        self.seen += [Event(event["position"], event["note_id"], event["version"], event["type"], event["data"])
-                      for event in frame["events"]]
+        self.seen += [
+            Event(event["position"], event["note_id"], event["version"], event["type"], event["data"])
+            for event in frame["events"]
+        ]
 
     def broken_promises(self, events: Sequence[Event]) -> list[str]:
         expected = list(events)

@@ -32,8 +32,9 @@ class ConnectionBroke(Exception):
     """The connection ended between the request and its answer: the outcome is unknown."""
 
 
-async def without_hidden_retries(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-                                 ) -> aiohttp.ClientResponse:
+async def without_hidden_retries(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
     """aiohttp sends a PUT or DELETE again by itself when the connection breaks; a ledger must see both sendings."""
     try:
         return await handler(request)
@@ -64,13 +65,15 @@ class Load:
 
     async def __aenter__(self) -> Load:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_S), middlewares=[without_hidden_retries])
+            timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_S), middlewares=[without_hidden_retries]
+        )
         self._stopping = False
         self._tasks = [asyncio.create_task(self._work(number)) for number in range(self._clients)]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stopping = True
         _, late = await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
         for task in late:
@@ -149,8 +152,11 @@ class Load:
         number, choice = next(_numbers), dice.random()
         key = f"key-{number}" if dice.random() < 0.5 else None
         marker = f"title {number}"
-        body = {"title": marker, "priority": dice.randrange(-9, 10),
-                "description": "x" * dice.randrange(DESCRIPTION_CHARACTERS_MAX) if dice.random() < 0.2 else ""}
+        body = {
+            "title": marker,
+            "priority": dice.randrange(-9, 10),
+            "description": "x" * dice.randrange(DESCRIPTION_CHARACTERS_MAX) if dice.random() < 0.2 else "",
+        }
         if choice < 0.5 or not own:
             return Request(marker, "create", "POST", "/notes", body, key)
         if choice < 0.6:
@@ -162,11 +168,15 @@ class Load:
 
     async def _send(self, request: Request) -> None:
         asked_ns = time.monotonic_ns()
-        headers = {name: value for name, value in (("Idempotency-Key", request.key), ("If-Match", request.if_match))
-                   if value is not None}
+        headers = {
+            name: value
+            for name, value in (("Idempotency-Key", request.key), ("If-Match", request.if_match))
+            if value is not None
+        }
         try:
-            async with self._session.request(request.method, self._server.url + request.path, json=request.body,
-                                             headers=headers) as response:
+            async with self._session.request(
+                request.method, self._server.url + request.path, json=request.body, headers=headers
+            ) as response:
                 answer = self._judge(request, response, await response.read(), asked_ns)
         except aiohttp.ClientConnectorError as error:
             answer = Answer(Verdict.REFUSED, why=f"not sent: {error!r}", asked_ns=asked_ns)
@@ -184,10 +194,18 @@ class Load:
         self._expect("Notelog-Position" in response.headers, request, "no Notelog-Position")
         self._expect_epoch(request, response.headers.get("Notelog-Epoch"))
         note = json.loads(body) if body else None
-        return Answer(Verdict.OK, response.status, int(response.headers.get("Notelog-Position", 0)),
-                      note["id"] if note else request.note_id or 0, note["version"] if note else 0,
-                      response.headers.get("Idempotency-Replayed") == "true", response.headers.get("ETag"),
-                      response.headers.get("Location"), note, asked_ns=asked_ns)
+        return Answer(
+            Verdict.OK,
+            response.status,
+            int(response.headers.get("Notelog-Position", 0)),
+            note["id"] if note else request.note_id or 0,
+            note["version"] if note else 0,
+            response.headers.get("Idempotency-Replayed") == "true",
+            response.headers.get("ETag"),
+            response.headers.get("Location"),
+            note,
+            asked_ns=asked_ns,
+        )
 
     def _judge_problem(self, request: Request, response: aiohttp.ClientResponse, body: bytes, asked_ns: int) -> Answer:
         self._expect(response.status in {*EXPECTED[request.kind], 503}, request, f"{response.status}: {body!r}")
@@ -218,8 +236,11 @@ def _problem(body: bytes) -> dict[str, Any]:
 def _unlike(request: Request, first: Answer, again: Answer) -> list[str]:
     """How the answer to a repeat differs from the first one."""
     names = ("verdict", "status", "position", "note_id", "version", "etag", "location", "note")
-    unlike = [f"{request.marker!r}: {name} was {getattr(first, name)!r}, is {getattr(again, name)!r}"
-              for name in names if getattr(first, name) != getattr(again, name)]
+    unlike = [
+        f"{request.marker!r}: {name} was {getattr(first, name)!r}, is {getattr(again, name)!r}"
+        for name in names
+        if getattr(first, name) != getattr(again, name)
+    ]
     return unlike if again.replayed else [*unlike, f"{request.marker!r}: not said to be replayed"]
 
 

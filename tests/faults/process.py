@@ -56,8 +56,9 @@ class Server:
     `up` is set while the process is ready, so that clients can wait out the time between a kill and a start.
     """
 
-    def __init__(self, data: Path, *arguments: str, log: Path | None = None,
-                 environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *arguments: str, log: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
         self.log = log or data.with_name(data.name + ".log")
         self.url = ""
@@ -72,13 +73,18 @@ class Server:
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.kill()
         await self.session.close()
 
-    async def start(self, wrapper: Sequence[str] = (), environment: Mapping[str, str] | None = None,
-                    within_s: float = READY_WITHIN_S) -> None:
+    async def start(
+        self,
+        wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        within_s: float = READY_WITHIN_S,
+    ) -> None:
         """Start and wait until ready. Raises ServerEnded when the process ends before, NotInTime when it hangs."""
         self.launch(wrapper, environment)
         await self.listens(within_s)
@@ -93,8 +99,14 @@ class Server:
         self._log_offset = self.log.stat().st_size if self.log.exists() else 0
         command = [*wrapper, *COMMAND, "serve", "--data", str(self.data), "--port", "0", *self._arguments]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                             env=self._whole_environment(environment))
+            self._process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._whole_environment(environment),
+            )
 
     async def listens(self, within_s: float = READY_WITHIN_S) -> None:
         """Wait until the process takes connections, ready or not. Raises ServerEnded, NotInTime."""
@@ -150,7 +162,7 @@ class Server:
         """The JSON lines that the present process (or the last one) has logged; other lines under `"text"`."""
         if not self.log.exists():
             return []
-        text = self.log.read_bytes()[self._log_offset:].decode(errors="replace")
+        text = self.log.read_bytes()[self._log_offset :].decode(errors="replace")
         return [_as_json(line) for line in text.splitlines() if line.strip()]
 
     def last_lines(self, count: int = 15) -> str:

@@ -21,12 +21,20 @@ async def assert_promises_kept(server: Server, load: Load, *followers: Follower)
     events = read_events(server.data)
     for follower in followers:
         await follower.reaches(len(events))
-    print(f"{len(events)} events; answers {dict(Counter(request.verdict.value for request in load.requests))}, "
-          f"{settled} settled by a repeat; process started {server.starts} times")
-    assert_none([*load.oddities, *broken_promises(load.requests, events), *unlike,
-                 *([] if events == before else [f"repeats appended {len(events) - len(before)} events"]),
-                 *differences(events, await read_notes(server)),
-                 *(broken for follower in followers for broken in follower.broken_promises(events))])
+    print(
+        f"{len(events)} events; answers {dict(Counter(request.verdict.value for request in load.requests))}, "
+        f"{settled} settled by a repeat; process started {server.starts} times"
+    )
+    assert_none(
+        [
+            *load.oddities,
+            *broken_promises(load.requests, events),
+            *unlike,
+            *([] if events == before else [f"repeats appended {len(events) - len(before)} events"]),
+            *differences(events, await read_notes(server)),
+            *(broken for follower in followers for broken in follower.broken_promises(events)),
+        ]
+    )
     return events
 
 

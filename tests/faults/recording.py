@@ -57,8 +57,19 @@ def build_recorder(folder: Path) -> Path:
     if shutil.which("gcc") is None:
         pytest.skip("there is no gcc to build the recorder with")
     library = folder / "recorder.so"
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(Path(__file__).with_name("recorder.c")),
-                    "-lpthread"], check=True)
+    subprocess.run(
+        [
+            "gcc",
+            "-O2",
+            "-shared",
+            "-fPIC",
+            "-o",
+            str(library),
+            str(Path(__file__).with_name("recorder.c")),
+            "-lpthread",
+        ],
+        check=True,
+    )
     return library
 
 
@@ -115,9 +126,9 @@ def apply(content: bytearray, operation: Operation) -> None:
     if len(content) < end or (operation.kind is Kind.TRUNCATE and len(content) < operation.number):
         content.extend(bytes(max(end, operation.number) - len(content)))
     if operation.kind is Kind.TRUNCATE:
-        del content[operation.number:]
+        del content[operation.number :]
     else:
-        content[operation.number:end] = operation.data
+        content[operation.number : end] = operation.data
 
 
 def apply_sectors(content: bytearray, operation: Operation, dice: random.Random) -> None:
@@ -128,7 +139,7 @@ def apply_sectors(content: bytearray, operation: Operation, dice: random.Random)
     edges = [start, *range(start - start % SECTOR_BYTES + SECTOR_BYTES, end, SECTOR_BYTES), end]
     for left, right in pairwise(edges):
         if dice.random() < 0.5:
-            piece = operation.data[left - start:right - start]
+            piece = operation.data[left - start : right - start]
             apply(content, Operation(operation.place, 0, Kind.WRITE, operation.inode, left, "", piece))
 
 
@@ -218,8 +229,9 @@ def cuts(operations: Sequence[Operation], count: int, dice: random.Random) -> It
         for operation in operations[done:index]:
             disk.do(operation)
         done, loss = index, dice.choice(LOSSES)
-        yield Cut(operations[index].at_ns, f"operation {index} of {len(operations)}, lost: {loss}",
-                  disk.after_cut(loss, dice))
+        yield Cut(
+            operations[index].at_ns, f"operation {index} of {len(operations)}, lost: {loss}", disk.after_cut(loss, dice)
+        )
 
 
 def whole(operations: Sequence[Operation]) -> dict[str, bytes]:

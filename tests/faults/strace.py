@@ -22,8 +22,9 @@ def skip_without_strace() -> None:
     """Skips where strace is missing, or may not trace."""
     if shutil.which("strace") is None:
         pytest.skip("there is no strace")
-    tried = subprocess.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"],
-                           capture_output=True, text=True, check=False)
+    tried = subprocess.run(
+        ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False
+    )
     if tried.returncode != 0:
         pytest.skip(f"strace may not trace here: {tried.stderr.strip()}")
 
@@ -48,8 +49,16 @@ class FailedFsync:
     @property
     def wrapper(self) -> list[str]:
         """The command to put in front. -D keeps the service the direct child, so that signals reach it."""
-        return ["strace", "-D", "-f", "--seccomp-bpf", "-o", str(self.trace), *_failing(self.files),
-                f"--inject={FSYNCS}:error=EIO:when={self.nth}"]
+        return [
+            "strace",
+            "-D",
+            "-f",
+            "--seccomp-bpf",
+            "-o",
+            str(self.trace),
+            *_failing(self.files),
+            f"--inject={FSYNCS}:error=EIO:when={self.nth}",
+        ]
 
     def has_struck(self) -> bool:
         """Whether an fsync has failed by now."""
@@ -62,8 +71,16 @@ async def broken_disk(server: Server, files: Sequence[Path]) -> AsyncIterator[No
     said = server.data.with_name("strace-attached")
     with said.open("wb") as said_to:
         strace = await asyncio.create_subprocess_exec(
-            "strace", "-f", "-p", str(server.pid), "-o", "/dev/null", *_failing(files), f"--inject={FSYNCS}:error=EIO",
-            stderr=said_to)
+            "strace",
+            "-f",
+            "-p",
+            str(server.pid),
+            "-o",
+            "/dev/null",
+            *_failing(files),
+            f"--inject={FSYNCS}:error=EIO",
+            stderr=said_to,
+        )
     try:
         await until(lambda: b"attached" in said.read_bytes(), ATTACHED_WITHIN_S, "strace is attached")
         yield

@@ -28,8 +28,13 @@ def created(position: int, note_id: int, marker: str) -> Event:
 REFUSED = Answer(Verdict.REFUSED, 503)
 UNKNOWN = Answer(Verdict.UNKNOWN)
 
-EVENTS = [created(1, 1, "a"), created(2, 2, "b"), Event(3, 1, 2, "NoteEdited", {"title": "c"}),
-          Event(4, 2, 2, "NoteDeleted", {}), created(5, 3, "d")]
+EVENTS = [
+    created(1, 1, "a"),
+    created(2, 2, "b"),
+    Event(3, 1, 2, "NoteEdited", {"title": "c"}),
+    Event(4, 2, 2, "NoteDeleted", {}),
+    created(5, 3, "d"),
+]
 REQUESTS = [
     create("a", answered(1, 1, 1)),
     create("b", answered(2, 2, 1)),
@@ -81,14 +86,17 @@ def test_a_write_that_overtook_an_answer_is_caught() -> None:
     assert any("out of order" in broken for broken in broken_promises(requests, EVENTS))
 
 
-@pytest.mark.parametrize(("answers", "key", "verdict"), [
-    ([], None, Verdict.UNKNOWN),
-    ([UNKNOWN, answered(1, 1, 1)], "k", Verdict.OK),
-    ([answered(1, 1, 1), REFUSED], "k", Verdict.OK),
-    ([REFUSED], None, Verdict.REFUSED),
-    ([UNKNOWN, REFUSED], "k", Verdict.UNKNOWN),
-    ([UNKNOWN, Answer(Verdict.REFUSED, 412)], "k", Verdict.REFUSED),
-])
+@pytest.mark.parametrize(
+    ("answers", "key", "verdict"),
+    [
+        ([], None, Verdict.UNKNOWN),
+        ([UNKNOWN, answered(1, 1, 1)], "k", Verdict.OK),
+        ([answered(1, 1, 1), REFUSED], "k", Verdict.OK),
+        ([REFUSED], None, Verdict.REFUSED),
+        ([UNKNOWN, REFUSED], "k", Verdict.UNKNOWN),
+        ([UNKNOWN, Answer(Verdict.REFUSED, 412)], "k", Verdict.REFUSED),
+    ],
+)
 def test_the_verdict_weighs_all_the_answers(answers: list[Answer], key: str | None, verdict: Verdict) -> None:
     """A 503 to a repeat does not say that the first sending was refused; a judgement does."""
     assert create("a", *answers, key=key).verdict is verdict

@@ -60,8 +60,11 @@ async def failed_reads(server: Server, load: Load) -> list[str]:
     created = [request.first_ok.note_id for request in load.of(Verdict.OK) if request.kind == "create"][-READS:]
     paths = ["/notes?limit=5", *(f"/notes/{note_id}" for note_id in created)]
     answers = await asyncio.gather(*(server.read(path) for path in paths))
-    return [f"GET {path} on a full disk: {status} {body}" for path, (status, body) in zip(paths, answers, strict=True)
-            if status not in (200, 404)]
+    return [
+        f"GET {path} on a full disk: {status} {body}"
+        for path, (status, body) in zip(paths, answers, strict=True)
+        if status not in (200, 404)
+    ]
 
 
 async def test_a_disk_that_the_service_filled_itself(on_small_disk: Server, seed: int) -> None:

@@ -60,8 +60,11 @@ async def record(server: Server, seed: int, tmp_path: Path) -> tuple[list[Operat
 
 def assert_recorded_all(operations: list[Operation], data: Path) -> None:
     """The journal makes the same folder again: nothing was written past the recorder."""
-    real = {str(path.relative_to(data)): path.read_bytes() for path in data.rglob("*")
-            if path.is_file() and not path.name.endswith("-shm")}
+    real = {
+        str(path.relative_to(data)): path.read_bytes()
+        for path in data.rglob("*")
+        if path.is_file() and not path.name.endswith("-shm")
+    }
     replayed = whole(operations)
     unlike = [path for path in real.keys() | replayed.keys() if real.get(path) != replayed.get(path)]
     assert not unlike, f"the recorder missed writes to {unlike}"

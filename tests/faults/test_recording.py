@@ -41,8 +41,9 @@ for number in range(200):
 """
 
 
-def operation(place: int, kind: Kind, path: str = "f", *, inode: int = 1, number: int = 0,
-              data: bytes = b"") -> Operation:
+def operation(
+    place: int, kind: Kind, path: str = "f", *, inode: int = 1, number: int = 0, data: bytes = b""
+) -> Operation:
     return Operation(place, place, kind, inode, number, path, data)
 
 
@@ -86,7 +87,7 @@ def test_a_write_may_be_torn_at_sectors() -> None:
     torn = operation(3, Kind.WRITE, data=b"n" * 3 * SECTOR_BYTES)
     disk = disk_after(CREATED, operation(1, Kind.WRITE, data=b"o" * 3 * SECTOR_BYTES), SYNCED, torn)
     found = {disk.after_cut("sectors", random.Random(seed))["f"] for seed in range(100)}
-    sectors = {content[at:at + SECTOR_BYTES] for content in found for at in range(0, len(content), SECTOR_BYTES)}
+    sectors = {content[at : at + SECTOR_BYTES] for content in found for at in range(0, len(content), SECTOR_BYTES)}
     assert sectors == {b"n" * SECTOR_BYTES, b"o" * SECTOR_BYTES}
     assert len(found) == 8
 
@@ -119,8 +120,14 @@ def recorded_writer(tmp_path: Path, synchronous: str) -> tuple[list[int], list[O
     data.mkdir()
     environment = os.environ | recorder_environment(build_recorder(tmp_path), data, tmp_path / "journal")
     began_ns = time.monotonic_ns()
-    said = subprocess.run([sys.executable, "-c", WRITER, str(data), synchronous], env=environment, check=True,
-                          capture_output=True, text=True, timeout=60)
+    said = subprocess.run(
+        [sys.executable, "-c", WRITER, str(data), synchronous],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     answers = [int(line) for line in said.stdout.split()]
     assert answers[0] > began_ns, "the clock of the writer is not ours"
     operations = read_journal(tmp_path / "journal")
