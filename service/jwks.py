@@ -100,9 +100,8 @@ class PublishedKeys(Keys):
 
     async def named(self, algorithm: str, key_id: str | None) -> list[TrustedKey]:
         found = self._fitting(algorithm, key_id)
-        if not found and time.monotonic() - self._asked_at > ASKED_EVERY_S:
-            self._asked_at = time.monotonic()
-            await self._refresh()
+        if not found:
+            await self._look_again()
             found = self._fitting(algorithm, key_id)
         if not self._trusted:
             raise KeysUnavailable
@@ -112,6 +111,15 @@ class PublishedKeys(Keys):
         while True:
             await asyncio.sleep(self._source.every_s if self._trusted else RETRY_EVERY_S)
             await self._refresh()
+
+    async def _look_again(self) -> None:
+        """Look for a key that is not known, if nobody has just done so; who comes while somebody looks waits for it."""
+        if time.monotonic() - self._asked_at > ASKED_EVERY_S:
+            self._asked_at = time.monotonic()
+            await self._refresh()
+        else:
+            async with self._refreshing:
+                pass
 
     def _fitting(self, algorithm: str, key_id: str | None) -> list[TrustedKey]:
         return [trusted for trusted in self._trusted if trusted.fits(algorithm, key_id)]

@@ -1,5 +1,6 @@
 """The keys that tokens are checked with: read again when they change, fetched, rotated, and never taken for more."""
 
+import asyncio
 import json
 import os
 import time
@@ -53,11 +54,13 @@ class Provider:
     def __init__(self) -> None:
         self.document = b""
         self.failing = False
+        self.delay_s = 0.0
         self.asked = 0
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
+        await asyncio.sleep(self.delay_s)
         return web.Response(status=500) if self.failing else web.Response(body=self.document)
 
 
@@ -120,13 +123,14 @@ async def test_a_start_without_a_key_is_refused(running: Running, tmp_path: Path
 
 
 async def test_fetched_keys_are_fetched_again_for_a_key_id_that_is_new(running: Running, issuer: Issuer) -> None:
-    """After a rotation the first token of the new key is let in; tokens with made up ids cause no flood of fetches."""
+    """After a rotation the first tokens of the new key are let in; made up ids cause no flood of fetches."""
     async with providing(issuer.key_set()) as provider:
         await running.start(auth_jwks=provider.url)
         assert await status(running, rs256(claims(), issuer.key)) == 200
         assert provider.asked == 1
-        provider.document = issuer.key_set(jwk(issuer.other_key, "key-2"))
-        assert await status(running, rs256(claims(), issuer.other_key, "key-2")) == 200
+        provider.document, provider.delay_s = issuer.key_set(jwk(issuer.other_key, "key-2")), 0.3
+        rotated = [rs256(claims(sub=f"user {number}"), issuer.other_key, "key-2") for number in range(20)]
+        assert await asyncio.gather(*(status(running, token) for token in rotated)) == [200] * 20
         for number in range(50):
             assert await status(running, rs256(claims(), issuer.other_key, f"made-up-{number}")) == 401
         assert provider.asked == 2

@@ -1,6 +1,7 @@
 """The headers of answers and pages: who answers, what a page may do, and nothing of the inside."""
 
 import re
+import sqlite3
 
 import pytest
 
@@ -94,3 +95,16 @@ async def test_every_answer_says_who_answers_and_no_more(running: Running) -> No
     assert b"\r\nServer: notelog\r\n" in broken
     async with running.session.ws_connect(running.url + "/ws") as socket:
         assert socket._response.headers.getall("Server") == ["notelog"]
+
+
+async def test_a_fault_inside_is_not_shown(running: Running) -> None:
+    """When something breaks inside, the client is told so, and nothing more."""
+    await running.start()
+    await running.note()
+    with sqlite3.connect(running.data / "notes.db") as tables:
+        tables.execute("DROP TABLE notes")
+    tables.close()
+    answer = await running.get("/notes/1")
+    assert (answer.status, answer.json["type"]) == (500, "/problems/internal")
+    for word in (b"sqlite", b"table", b"Error", b"Traceback", b".py", str(running.data).encode()):
+        assert word not in answer.body
