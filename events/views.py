@@ -20,12 +20,12 @@ SCAN_POSITIONS_MAX = 20_000
 
 # Division in SQLite rounds towards zero, so the fraction of a time before 1970 is taken first.
 _FRACTION = "((at % 1000000 + 1000000) % 1000000)"
-_AT = f"strftime('%Y-%m-%dT%H:%M:%S', (at - {_FRACTION}) / 1000000, 'unixepoch') || printf('.%06dZ', {_FRACTION})"
+AT = f"strftime('%Y-%m-%dT%H:%M:%S', (at - {_FRACTION}) / 1000000, 'unixepoch') || printf('.%06dZ', {_FRACTION})"
 _IN_TODAYS_SHAPE = " OR ".join(f"(type = '{name}' AND schema = {number})" for name, number in SCHEMAS.items())
 _VIEW = f"""
     CASE WHEN {_IN_TODAYS_SHAPE} THEN
         '{{"position":' || position || ',"note_id":' || note_id || ',"version":' || version
-        || ',"type":"' || type || '","at":"' || {_AT}
+        || ',"type":"' || type || '","at":"' || {AT}
         || '","actor":' || json_quote(actor) || ',"data":' || data || '}}'
     END
 """

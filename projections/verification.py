@@ -1,7 +1,7 @@
 """Check everything in a data folder against everything else: records, ledger, tables. Nothing is changed.
 
-The two halves, the log with its ledger and the log with its tables, need nothing of each other, so that two processes
-can do them.
+The parts need nothing of each other, so that several threads can do them: most of the work is SQLite's, outside of the
+interpreter's lock.
 """
 
 import sqlite3
@@ -30,12 +30,17 @@ Progress = Callable[[int], None]
 
 
 class Task(Struct, frozen=True):
-    """What to check. ``in_use``: a service runs on the folder; what it is about to write is not missed."""
+    """What to check.
+
+    ``in_use``: a service runs on the folder; what it is about to write is not missed. ``thorough``: let SQLite look at
+    all pages and indexes of its files too.
+    """
 
     data: Path
     epoch: str
     head: int
     in_use: bool
+    thorough: bool = False
 
 
 class Checked(Struct, frozen=True):
@@ -66,21 +71,41 @@ def verify_log(task: Task, progress: Progress) -> Checked:
 
 
 def verify_tables(task: Task, progress: Progress) -> Checked:
-    """Fold the log and compare with the tables."""
-    folder, findings = DataFolder(task.data), Findings()
-    up_to: dict[str, int] = {}
+    """Fold the log and compare with the versions, and the notes with these."""
+    folder = DataFolder(task.data)
     with closing(open_log_file(folder.events)) as log, _reading(folder.notes) as tables:
-        if tables is not None:
-            checking = Checking(log, tables, task.epoch, task.in_use, findings)
-            try:
-                _check_file(task, tables, "notes.db", _create_tables, findings)
-                up_to = good_checkpoints(checking, of_notes(), task.head)
-                _check_tables(checking, up_to, progress)
-            except sqlite3.DatabaseError as error:
-                findings.add(None, UNREADABLE, f"notes.db: {error}")
-            if "search" in up_to and not task.in_use:
-                _check_search_index(folder.notes, checking)
-    return Checked(findings.kept, findings.count, up_to)
+        if tables is None:
+            return Checked([], 0, {})
+        tables.execute("ATTACH DATABASE ? AS log", (f"{folder.events.absolute().as_uri()}?mode=ro",))
+        checking = Checking(log, tables, task.epoch, task.in_use, Findings())
+        up_to: dict[str, int] = {}
+        try:
+            _check_file(task, tables, "notes.db", _create_tables, checking.findings)
+            up_to = good_checkpoints(checking, of_notes(), task.head)
+            if "versions" in up_to:
+                check_versions(checking, up_to["versions"], progress)
+                if "notes" in up_to:
+                    check_notes(checking, up_to["versions"])
+        except sqlite3.DatabaseError as error:
+            checking.findings.add(None, UNREADABLE, f"notes.db: {error}")
+    return Checked(checking.findings.kept, checking.findings.count, up_to)
+
+
+def verify_search(task: Task) -> Checked:
+    """Compare the search with the versions, and its index with itself."""
+    folder = DataFolder(task.data)
+    with closing(open_log_file(folder.events)) as log, _reading(folder.notes) as tables:
+        if tables is None:
+            return Checked([], 0, {})
+        checking = Checking(log, tables, task.epoch, task.in_use, Findings())
+        try:
+            if {"search", "versions"} <= checking.checkpoints().keys():
+                check_search(checking)
+                if not task.in_use:
+                    _check_search_index(folder.notes, checking)
+        except sqlite3.DatabaseError as error:
+            checking.findings.add(None, UNREADABLE, f"notes.db: {error}")
+    return Checked(checking.findings.kept, checking.findings.count, {})
 
 
 def _ledger_facts(task: Task, ledger: sqlite3.Connection, findings: Findings) -> tuple[LedgerFacts, ReadTile] | None:
@@ -91,17 +116,6 @@ def _ledger_facts(task: Task, ledger: sqlite3.Connection, findings: Findings) ->
         findings.add(None, LEDGER_DAMAGED, f"ledger.db: {error}")
         return None
     return (facts, cached(ledger)) if facts else None
-
-
-def _check_tables(checking: Checking, up_to: dict[str, int], progress: Progress) -> None:
-    if "versions" not in up_to:
-        return  # that was told; without the versions there is nothing to compare the others with
-    versions = up_to["versions"]
-    check_versions(checking, versions, progress)
-    if "notes" in up_to:
-        check_notes(checking, versions)
-    if "search" in up_to:
-        check_search(checking)
 
 
 def _check_search_index(tables: Path, checking: Checking) -> None:
@@ -118,7 +132,7 @@ def _check_file(
     findings: Findings,
 ) -> None:
     check_schema(connection, name, create, findings)
-    if not task.in_use:
+    if task.thorough and not task.in_use:
         check_structure(connection, name, findings)
 
 

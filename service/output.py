@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import click
@@ -22,15 +23,21 @@ class Advance(Protocol):
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Advance]:
     """A bar on stderr while a terminal is there, and nothing where none is. ``total`` None: nobody knows."""
+    with progress_bars((what, total)) as (advance,):
+        yield advance
+
+
+@contextmanager
+def progress_bars(*bars: tuple[str, int | None]) -> Iterator[list[Advance]]:
+    """Several bars at once, one under the other."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task: TaskID = progress.add_task(what, total=total)
+        yield [partial(_advance, progress, progress.add_task(what, total=total)) for what, total in bars]
 
-        def advance(position: int) -> None:
-            progress.update(task, completed=position)
 
-        yield advance
+def _advance(progress: Progress, task: TaskID, position: int) -> None:
+    progress.update(task, completed=position)
 
 
 def show(result: dict[str, Any], sentence: str, as_json: bool) -> None:

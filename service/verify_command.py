@@ -1,13 +1,8 @@
 """``notelog verify``: whether the data holds against itself, the ledger, and a checkpoint kept elsewhere."""
 
-import multiprocessing
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
 import click
 from msgspec import Struct
@@ -20,15 +15,13 @@ from projections.findings import Finding
 from projections.log_check import rows
 from projections.rebuild import open_log_file, select_epoch
 from projections.signed_note import Signer, load_key, origin
-from projections.verification import Checked, Task, verify_log, verify_tables
+from projections.verification import Checked, Task, verify_log, verify_search, verify_tables
 from service import checkpoint_checker
 from service.checkpoint_checker import CheckFailed
 from service.ledger import key_path
 from service.maintenance_commands import data_option, existing, json_option
-from service.output import fail, progress_bar, show
+from service.output import fail, progress_bars, show
 from service.settings import WrongSetting
-
-POLL_S = 0.1
 
 
 class Result(Struct, frozen=True):
@@ -54,10 +47,11 @@ class Result(Struct, frozen=True):
 @click.option(
     "--key", metavar="KEY", help="The verifier key (or a file with it) for --checkpoint; default: the folder's."
 )
+@click.option("--thorough", is_flag=True, help="Let SQLite look at all pages and indexes of its files too.")
 @click.option("--ledger-key", envvar="NOTELOG_LEDGER_KEY", type=click.Path(path_type=Path), hidden=True)
 @json_option
 def verify_command(
-    data: Path, checkpoint: Path | None, key: str | None, ledger_key: Path | None, as_json: bool
+    data: Path, checkpoint: Path | None, key: str | None, thorough: bool, ledger_key: Path | None, as_json: bool
 ) -> None:
     """Hash every record again, compare with the ledger, fold the log and compare with the tables.
 
@@ -65,7 +59,7 @@ def verify_command(
     """
     folder = existing(data)
     verifier = None if checkpoint is None else _verifier(folder, checkpoint, key, ledger_key)
-    task = _task(folder)
+    task = _task(folder, thorough)
     result = _verified(task)
     if result.findings and not task.in_use and folder.is_in_use():
         # A service started meanwhile: what it wrote may have looked wrong.
@@ -78,46 +72,20 @@ def verify_command(
     show(values, _sentence(result), as_json)
 
 
-def _task(folder: DataFolder) -> Task:
+def _task(folder: DataFolder, thorough: bool) -> Task:
     in_use = folder.is_in_use()
     with closing(open_log_file(folder.events)) as log:
-        return Task(folder.path, select_epoch(log), select_head(log), in_use)
+        return Task(folder.path, select_epoch(log), select_head(log), in_use, thorough)
 
 
 def _verified(task: Task) -> Result:
-    """Check the log here and the tables in a second process, which also uses a second core."""
-    context = multiprocessing.get_context("spawn")
-    done: Synchronized[int] = context.Value("q", 0)
-    with ProcessPoolExecutor(1, context, initializer=_share, initargs=(done,)) as pool:
-        tables = pool.submit(_verify_tables, task)
-        with progress_bar("hashing", task.head) as advance:
-            log = verify_log(task, advance)
-        with progress_bar("folding", task.head) as advance:
-            _follow(tables, done, advance)
-        both = (log, tables.result())
-    return _result(task, both)
-
-
-_done: Any = None
-
-
-def _share(done: Any) -> None:
-    """In the second process: where to say how far it is."""
-    global _done  # noqa: PLW0603 - a process of its own, with one task
-    _done = done
-
-
-def _verify_tables(task: Task) -> Checked:
-    def advance(position: int) -> None:
-        _done.value = position
-
-    return verify_tables(task, advance)
-
-
-def _follow(tables: "Future[Checked]", done: Any, advance: Callable[[int], None]) -> None:
-    while not tables.done():
-        advance(done.value)
-        time.sleep(POLL_S)
+    """Check the tables beside the log and the search, in two threads."""
+    with progress_bars(("hashing", task.head), ("folding", task.head)) as (hashed, folded):
+        with ThreadPoolExecutor(1) as pool:
+            tables = pool.submit(verify_tables, task, folded)
+            log = verify_log(task, hashed)
+            search = verify_search(task)
+            return _result(task, (log, tables.result(), search))
 
 
 def _result(task: Task, checked: tuple[Checked, ...]) -> Result:

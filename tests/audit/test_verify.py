@@ -24,7 +24,7 @@ from projections.findings import (
     Finding,
 )
 from projections.rebuild import of_notes, rebuild
-from projections.verification import Task, verify_log, verify_tables
+from projections.verification import Task, verify_log, verify_search, verify_tables
 from projections.words import words
 from tests.audit.folders import beside, copied, notelog, result, tampering
 from tests.audit.histories import WORDS, History
@@ -62,13 +62,13 @@ async def closed(stopped: Running, history: History) -> Path:
 
 
 def found(data: Path) -> list[Finding]:
-    """Everything that a check of both halves finds."""
+    """Everything that a check of all parts finds."""
     with closing(sqlite3.connect(f"file:{data / 'events.db'}?mode=ro", uri=True)) as log:
         (epoch,) = log.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         (head,) = log.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
     task = Task(data, epoch, head, in_use=DataFolder(data).is_in_use())
-    halves = [half(task, lambda position: None) for half in (verify_log, verify_tables)]
-    return [finding for half in halves for finding in half.findings]
+    parts = [verify_log(task, lambda position: None), verify_tables(task, lambda position: None), verify_search(task)]
+    return [finding for part in parts for finding in part.findings]
 
 
 def cells(data: Path, files: dict[str, tuple[str, ...]] = TABLES) -> list[tuple[str, str, str]]:
@@ -246,12 +246,14 @@ async def test_a_change_of_the_ledger_is_not_blamed_on_the_log(closed: Path) -> 
 async def test_a_table_that_does_not_fit_is_named(closed: Path) -> None:
     """A note changed in the tables alone is found there, and the log is not blamed."""
     with tampering(closed / "notes.db") as tables:
-        tables.execute("UPDATE notes SET priority = 77 WHERE id = 3")
+        changed, removed = [note_id for (note_id,) in tables.execute("SELECT id FROM notes ORDER BY id LIMIT 2")]
+        tables.execute("UPDATE notes SET priority = 77 WHERE id = ?", (changed,))
         tables.execute("UPDATE versions SET title = 'x' WHERE position = 17")
-        tables.execute("DELETE FROM notes WHERE id = 5")
+        tables.execute("DELETE FROM notes WHERE id = ?", (removed,))
     assert {finding.what for finding in found(closed)} == {TABLE_DIFFERS}
     details = " ".join(finding.detail for finding in found(closed))
-    assert "note 3" in details
+    assert f"note {changed} is not" in details
+    assert f"note {removed} is missing" in details
     assert "version at 17" in details
 
 
