@@ -57,11 +57,11 @@ class Checking(Struct):
                 return note
 
     def notes_at(self, position: int) -> int:
-        """How many notes had been created at a position: ids are given in order."""
+        """How many notes had been created at a position: ids are given in order. At most one for each event."""
         row = self.log.execute(
             "SELECT note_id FROM events WHERE version = 1 AND position <= ? ORDER BY position DESC LIMIT 1", (position,)
         ).fetchone()
-        return int(row[0]) if row else 0
+        return min(max(0, row[0]), position) if row else 0
 
     def checkpoints(self) -> dict[str, int]:
         """Where the projections are now."""
