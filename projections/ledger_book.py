@@ -41,12 +41,17 @@ class LedgerDoesNotFit(NotelogError):
 
 
 class LedgerBook:
-    """The open file: the connection that writes, and one that reads."""
+    """The open file: the connection that writes, and one that reads.
 
-    def __init__(self, path: Path, log: EventLog, writer: Database, reader: Reader) -> None:
+    ``added``: how many events came to the log after the service had stopped and before it was started. They contradict
+    nothing and are taken in; but somebody else than the service has put them there.
+    """
+
+    def __init__(self, path: Path, log: EventLog, writer: Database, reader: Reader, added: int) -> None:
         self.path = path
         self.writer = writer
         self.reader = reader
+        self.added = added
         self._log = log
 
     @classmethod
@@ -67,6 +72,9 @@ class LedgerBook:
         try:
             await writer.run(lambda connection: connection.execute(CHECKPOINTS).close())
             await _judge(writer, log)
+            closed = await writer.run(partial(select_checkpoint, name=CLOSED))
+            if closed is not None and closed.position > log.head:
+                raise LedgerDoesNotFit(f"the log ended at {closed.position} when it was closed, now at {log.head}")
             await writer.run(_reopened)
         except sqlite3.Error as error:
             await writer.close()
@@ -74,7 +82,9 @@ class LedgerBook:
         except BaseException:
             await writer.close()
             raise
-        return cls(path, log, writer, Reader(await open_reader(path)))
+        # A replica of a distributed log goes on by itself; the embedded one only while its service runs.
+        added = log.head - closed.position if closed is not None and log.complete else 0
+        return cls(path, log, writer, Reader(await open_reader(path)), added)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do ``work`` in a transaction of its own; it is on disk when this returns. Cancel: it is done or not."""

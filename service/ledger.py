@@ -46,6 +46,8 @@ class LedgerPart:
             self.runner = Runner(log, Ledger(), others)
             self.runner.stop(str(error))
             return
+        if self._book.added:
+            logger.warning("events were added while the service was stopped", events=self._book.added, head=log.head)
         self.runner = Runner(log, Ledger(), self._book, linger_s=LEDGER_LINGER_S)
         self._keeper = LedgerKeeper(log, self._book, self.runner, self.signer)
 

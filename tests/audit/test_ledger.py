@@ -162,3 +162,25 @@ async def test_the_ledger_is_the_same_however_the_pages_come(stopped: Running, h
     await stopped.stop()
     assert rows(stopped.data / "ledger.db")[0] == grown
     assert contents(stopped.data / "notes.db")
+
+
+async def test_events_that_somebody_else_added_are_told_of_and_taken_in(
+    notelog: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An event that was put into the file while no service ran contradicts nothing; the next start says so."""
+    data = await signed_folder(notelog, 3)
+    with tampering(data / "events.db") as log:
+        columns = "note_id + 3, 1, type, schema, at, actor, NULL, part, NULL, meta, salt, data"
+        log.execute(f"INSERT INTO events SELECT 4, {columns} FROM events WHERE position = 1")
+    await notelog.start()
+    assert "events were added while the service was stopped" in "".join(capsys.readouterr())
+    await published(notelog, 4)
+
+
+async def test_events_that_are_gone_from_the_end_are_missed_even_if_unsigned(notelog: Running) -> None:
+    """Where the log ended at the stop is noted, also of events that the ledger did not have yet."""
+    data = await signed_folder(notelog, 3)
+    with tampering(data / "ledger.db") as ledger:
+        ledger.execute("UPDATE checkpoints SET position = 5 WHERE name = 'closed'")
+    await notelog.start()
+    await stands_still(notelog, "ended at 5")
