@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check faults bench cluster clean
+.PHONY: run test check nats faults bench cluster clean
 
 run: .venv/run.stamp          ## the whole service on http://127.0.0.1:8080
 	@exec $(BIN)/notelog serve
@@ -15,6 +15,9 @@ check: .venv/dev.stamp        ## style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+nats: .venv/dev.stamp         ## the same contract, models and nodes on the distributed log
+	NOTELOG_NATS=1 $(BIN)/python -m pytest tests/contract tests/events tests/properties/test_log_model.py tests/client tests/cluster
 
 faults: .venv/dev.stamp       ## the long form of the fault tests
 	NOTELOG_FAULTS=long $(BIN)/python -m pytest -m faults

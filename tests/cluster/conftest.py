@@ -2,9 +2,17 @@
 
 import pytest
 
+from tests.conftest import WITH_NATS
 from tests.faults.conftest import LONG, seed
 
 __all__ = ["LONG", "long_only", "seed"]
 
 # Each of them starts five processes and waits for elections: together they would take minutes of every `make test`.
 long_only = pytest.mark.skipif(not LONG, reason="of the long form: NOTELOG_FAULTS=long")
+
+
+@pytest.fixture(autouse=True)
+def of_the_distributed_log() -> None:
+    """Elections take minutes of two busy cores: ``make nats`` and the long form run these."""
+    if not WITH_NATS:
+        pytest.skip("of the distributed log: make nats, or NOTELOG_NATS=1")
