@@ -21,6 +21,11 @@ def is_copy(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM meta WHERE key = 'copy'").fetchone() is not None
 
 
+def is_replica(connection: sqlite3.Connection) -> bool:
+    """Whether the log is a copy of a stream, whose epoch it has for good."""
+    return connection.execute("SELECT 1 FROM meta WHERE key = 'stream'").fetchone() is not None
+
+
 def renew_epoch(connection: sqlite3.Connection) -> str:
     """Give the log a new epoch, in one transaction; what it was is its parent now. Returns the new one."""
     connection.execute("BEGIN IMMEDIATE")

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import click
 
 from events.backup import CopyDiffers, copy_log
-from events.copies import renew_epoch
+from events.copies import is_replica, renew_epoch
 from events.errors import EventError, FolderError
 from events.folder import DataFolder
 from events.log import PAGE_EVENTS_MAX
@@ -180,6 +180,8 @@ def epoch_command(new: bool, data: Path, as_json: bool) -> None:
     """Say that this folder is a copy made by other means: its log gets a new epoch. The service must not run."""
     with _locked(data) as folder:
         old = _epoch(folder.events)
+        if _asked(folder.events, is_replica):
+            raise WrongSetting(f"--data {data}: the epoch of a replica is that of its stream")
         connection = sqlite3.connect(folder.events, isolation_level=None)
         try:
             epoch = renew_epoch(connection)
