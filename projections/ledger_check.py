@@ -82,7 +82,17 @@ def _facts(ledger: sqlite3.Connection, epoch: str, in_use: bool, findings: Findi
             findings.add(None, CHECKPOINT_DIFFERS, detail)
     if closed is not None and (closed.epoch != checkpoint.epoch or closed.hash or in_use):
         findings.add(None, CHECKPOINT_DIFFERS, "what the ledger says of the end of the log is not as it was written")
-    return LedgerFacts(checkpoint.position, checkpoint.hash, None, None if closed is None else closed.position)
+    size = _believable(ledger, checkpoint.position, findings)
+    return LedgerFacts(size, checkpoint.hash, None, None if closed is None else closed.position)
+
+
+def _believable(ledger: sqlite3.Connection, size: int, findings: Findings) -> int:
+    """The size, if there are tiles for it: a changed number must not send the check through what is not there."""
+    (tiles,) = ledger.execute("SELECT count(*) FROM tiles WHERE level = 0").fetchone()
+    if 0 <= size <= tiles * TILE_HASHES:
+        return size
+    findings.add(None, CHECKPOINT_DIFFERS, f"the ledger's checkpoint is at {size}, its hashes end before")
+    return min(max(0, size), int(tiles) * TILE_HASHES)
 
 
 def _check_inner_tiles(read: ReadTile, size: int, findings: Findings) -> None:
