@@ -51,6 +51,8 @@ def audit(run: Run) -> Report:
         folder = place.folder_of(notelog())
         progress("filling")
         fill(folder, run.events)
+        progress("building the tables and the ledger")
+        timed(("-m", "service", "rebuild", "--data", str(folder)), run.events)
         with notelog().start(folder, ()) as server:
             wait_ready(server, caught_up=True)
         turns = commands(folder, run)
