@@ -1,12 +1,21 @@
-"""A running service for every test that asks for one."""
+"""A running service for every test that asks for one, on the event loop that ``serve`` runs on."""
 
-import logging
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.service.running import Running
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """uvloop where it is, as in ``service.cli``. The tests in ``properties`` run on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return {"asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -22,10 +31,3 @@ async def notelog(stopped: Running) -> Running:
     """A service that runs on an empty folder."""
     await stopped.start()
     return stopped
-
-
-@pytest.fixture
-def quiet(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is logged from now on."""
-    caplog.set_level(logging.INFO)
-    return caplog

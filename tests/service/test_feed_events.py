@@ -9,7 +9,7 @@ import pytest
 
 from events.record import NewEvent
 from service import feeds, hub
-from tests.service.running import Running
+from tests.service.running import Running, until
 from tests.service.subscriber import connected, events_of, positions_of
 
 
@@ -203,10 +203,15 @@ async def test_up_to_an_event_of_a_newer_version(notelog: Running) -> None:
         await asyncio.gather(*(notelog.log.append(event, 0) for event in (known, known, unknown, known)))
         assert positions_of(await client.reach(2)) == [1, 2]
         assert positions_of(await other.reach(2)) == [2]
-        answer = await notelog.get("/readyz")
-        assert answer.status == 503
-        assert "upgrade this one" in answer.json["projections"]["notes"]["error"]
+        await until(lambda: is_stopped(notelog), "the tables stop there too")
+        report = (await notelog.get("/readyz")).json["projections"]
+        assert "upgrade this one" in report["notes"]["error"]
         assert (await notelog.get("/notes/1")).status == 503
+
+
+async def is_stopped(notelog: Running) -> bool:
+    """Whether the service says that it is not ready."""
+    return (await notelog.get("/readyz")).status == 503
 
 
 async def test_a_log_that_cannot_be_read_for_a_moment(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
