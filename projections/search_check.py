@@ -50,28 +50,6 @@ def check_index(tables: sqlite3.Connection, checking: Checking) -> None:
     finally:
         if tables.in_transaction:
             tables.execute("ROLLBACK")
-    _check_pages(tables, checking)
-
-
-def _check_pages(tables: sqlite3.Connection, checking: Checking) -> None:
-    """What FTS5 does not look at: its terms must lead to pages that are there, and every segment must have terms.
-
-    A page's id is its segment's number above 37 bits of the page's own, of which 31 are the number that a term leads
-    to; ids up to 10 are lists of FTS5 itself.
-    """
-    lost = """
-        SELECT segid, pgno FROM search_idx
-        WHERE pgno >> 32 OR NOT EXISTS (SELECT 1 FROM search_data WHERE id = (segid << 37) + (pgno >> 1))
-    """
-    for segment, page in tables.execute(lost):
-        checking.differs(
-            None, "search", f"a term of the search leads to page {page} of segment {segment}: there is none"
-        )
-    without = """
-        SELECT DISTINCT id >> 37 FROM search_data WHERE id > 10 AND id >> 37 NOT IN (SELECT segid FROM search_idx)
-    """
-    for (segment,) in tables.execute(without):
-        checking.differs(None, "search", f"no term of the search leads to segment {segment}")
 
 
 def _changed_between(checking: Checking, versions: int, search: int) -> set[int]:
