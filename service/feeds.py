@@ -125,9 +125,9 @@ class Ring(Generic[ItemT]):
 class EventsWhere(Struct, frozen=True, forbid_unknown_fields=True):
     """The filter of the feed ``events``: each field a value or a list; what is left out lets everything through."""
 
-    note_id: int | tuple[int, ...] | None = None
-    type: str | tuple[str, ...] | None = None
-    actor: str | tuple[str, ...] | None = None
+    note_id: int | frozenset[int] | None = None
+    type: str | frozenset[str] | None = None
+    actor: str | frozenset[str] | None = None
 
     def passes(self, record: RecordedEvent) -> bool:
         """Whether the event is wanted."""
@@ -139,9 +139,9 @@ class EventsWhere(Struct, frozen=True, forbid_unknown_fields=True):
 class NotesWhere(Struct, frozen=True, forbid_unknown_fields=True):
     """The filter of the feed ``notes``: ids and authors a value or a list, the priority a value or a range."""
 
-    id: int | tuple[int, ...] | None = None
-    created_by: str | tuple[str, ...] | None = None
-    priority: int | tuple[int, ...] | None = None
+    id: int | frozenset[int] | None = None
+    created_by: str | frozenset[str] | None = None
+    priority: int | frozenset[int] | None = None
     priority_min: int | None = None
     priority_max: int | None = None
 
@@ -360,4 +360,4 @@ def _notes_frame(notes: list[bytes], removed: list[int], position: int) -> Frame
 
 
 def _among(value: Any, wanted: Any) -> bool:
-    return wanted is None or (value in wanted if isinstance(wanted, tuple) else value == wanted)
+    return wanted is None or (value in wanted if isinstance(wanted, frozenset) else value == wanted)
