@@ -424,3 +424,26 @@ async def test_health(notelog: Running) -> None:
     assert (answer.json["status"], answer.json["epoch"], answer.json["head"]) == ("ready", notelog.log.epoch, 1)
     notes = answer.json["projections"]["notes"]
     assert notes == {"checkpoint": 1, "lag": 0, "state": "running", "error": None}
+
+
+async def test_every_answer_says_which_log_it_is_of(notelog: Running) -> None:
+    """Answers of every kind, refusals too, carry the log's epoch and the position that they show."""
+    await notelog.note()
+    answers = [
+        await notelog.get("/notes"),
+        await notelog.get("/notes?limit=0"),
+        await notelog.get("/notes/1"),
+        await notelog.get("/notes/1", If_None_Match='"1"'),
+        await notelog.get("/notes/9"),
+        await notelog.get("/nowhere"),
+        await notelog.ask("HEAD", "/notes"),
+        await notelog.ask("OPTIONS", "/notes"),
+        await notelog.ask("PUT", "/notes"),
+        await notelog.put("/notes/1", {"title": "Milk"}),
+        await notelog.put("/notes/1", {"title": "Tea"}, If_Match='"7"'),
+        await notelog.put("/notes/1", {}),
+        await notelog.ask("POST", "/notes", data=b"{", headers={"Content-Type": "text/plain"}),
+        await notelog.get("/ws"),
+    ]
+    for answer in answers:
+        shown(answer, notelog, 1)

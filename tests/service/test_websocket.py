@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -343,3 +344,39 @@ async def test_a_frame_after_the_close_counts_for_nothing(notelog: Running) -> N
             with suppress(ConnectionClosed):
                 await client.send(**GOOD)
         assert await client.close_code() == 4400
+
+
+def rubbish(dice: random.Random, depth: int = 0) -> Any:
+    """A JSON value by chance, made of what might mean something to the service."""
+    words = ["subscribe", "unsubscribe", "auth", "events", "notes", "s", "", "\x00", "𝄞" * 65, "NoteCreated"]
+    names = ["type", "id", "feed", "after", "epoch", "where", "token", "note_id", "actor", "priority", "priority_min"]
+    kind = dice.randrange(9 if depth < 4 else 6)
+    if kind < 2:
+        return dice.choice([0, 1, -1, 2**31, 2**63, 10**40, 1.5, -0.0, 1e300])
+    if kind < 5:
+        return dice.choice([*words, *names])
+    if kind == 5:
+        return dice.choice([None, True, False])
+    if kind == 6:
+        return [rubbish(dice, depth + 1) for _ in range(dice.randrange(4))]
+    return {dice.choice(names): rubbish(dice, depth + 1) for _ in range(dice.randrange(6))}
+
+
+async def test_frames_by_chance(notelog: Running, dice: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever JSON a client sends, it is answered or closed with a code that says why; never is it our fault."""
+    monkeypatch.setattr(websocket, "FRAMES_PER_S", 10_000)
+    await notelog.note()
+    codes = set()
+    for _ in range(60):
+        async with connected(notelog) as client:
+            with suppress(ConnectionClosed):
+                for _ in range(40):
+                    good = {"type": dice.choice(["subscribe", "unsubscribe", "auth"]), "id": dice.choice(["s", "t"])}
+                    more = rubbish(dice, 2)
+                    frame = good | {"feed": "notes"} | more if isinstance(more, dict) else more
+                    await client.connection.send(json.dumps(frame if dice.random() < 0.95 else rubbish(dice)))
+                await client.connection.send("the end")
+            codes.add(await client.close_code())
+    assert codes == {4400}
+    async with connected(notelog) as client:
+        await client.follow(after=0)
