@@ -443,7 +443,6 @@ async def test_every_answer_says_which_log_it_is_of(notelog: Running) -> None:
         await notelog.put("/notes/1", {"title": "Tea"}, If_Match='"7"'),
         await notelog.put("/notes/1", {}),
         await notelog.ask("POST", "/notes", data=b"{", headers={"Content-Type": "text/plain"}),
-        await notelog.get("/ws"),
     ]
     for answer in answers:
         shown(answer, notelog, 1)
