@@ -367,6 +367,7 @@ class Connection:
             return False
         # What a task does that waits for a future; left undone, whoever waits for it next gets a RuntimeError.
         draining._asyncio_future_blocking = False
+        draining.add_done_callback(_forget)
         sending.close()
         return True
 
@@ -396,6 +397,12 @@ def new_response() -> web.WebSocketResponse:
     )
     response.headers.update(SERVER_HEADERS)
     return response
+
+
+def _forget(draining: "asyncio.Future[None]") -> None:
+    """Look at the error that nobody waits for, so that it is not logged: the receiving loop sees it too."""
+    if not draining.cancelled():
+        draining.exception()
 
 
 def upgrade_required() -> web.Response:
