@@ -186,6 +186,7 @@ class Connection:
             # A task of its own, shared by all who wait: cancelling it would break the protocol's own waiter.
             if self._draining is None or self._draining.done():
                 self._draining = asyncio.create_task(self._response.pong())
+                self._draining.add_done_callback(_forget)
             draining = self._draining
             await asyncio.wait({draining}, timeout=STALL_CHECK_S)
             if draining.done():
