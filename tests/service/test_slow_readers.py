@@ -1,6 +1,9 @@
 """Those who read slowly or not at all, and a node that is behind: fuller frames, never a hole, others unhurt."""
 
 import asyncio
+import gc
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -189,3 +192,22 @@ async def test_waiting_for_the_table_and_then_following(notelog: Running, monkey
             go_on.set()
             assert (await client.frame())["type"] == "subscribed"
             assert [note["id"] for note in (await client.catch_up("n"))[0]["notes"]] == [1]
+
+
+async def test_a_reader_that_goes_with_full_buffers(
+    notelog: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that does not read and then breaks the connection leaves nothing behind, in the log neither."""
+    with connections_counted(notelog, monkeypatch) as alive:
+        for feed in ("events", "notes"):
+            async with connected(notelog, LITTLE_BYTES, max_queue=1) as client:
+                await client.follow("s", feed, after=0)
+                await until_full(notelog, alive[0])
+                client.connection.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+                client.connection.transport.abort()
+                await until(lambda: not alive, "the connection ends")
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
