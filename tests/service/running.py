@@ -130,20 +130,6 @@ class Running:
             path = page["next"]
         return notes
 
-    async def raw(self, request: bytes) -> bytes:
-        """Send bytes as they are, and read all that comes back until the service closes or a second is silent."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
-        writer.write(request)
-        answer = b""
-        try:
-            while chunk := await asyncio.wait_for(reader.read(65536), 1.0):
-                answer += chunk
-        except (TimeoutError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-        return answer
-
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
@@ -155,3 +141,20 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, within_s
     while not (answer if isinstance(answer := holds(), bool) else await answer):
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
         await asyncio.sleep(POLL_S)
+
+
+def problem(answer: Answer, status: int, slug: str) -> dict[str, Any]:
+    """The members of an answer that must be this problem."""
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    members = answer.json
+    assert (members["type"], members["status"]) == (f"/problems/{slug}", status)
+    assert members["title"]
+    assert members["detail"]
+    return dict(members)
+
+
+def shown(answer: Answer, notelog: Running, position: int) -> None:
+    """The answer says which log it is of, and the position that it shows."""
+    assert answer.headers["Notelog-Epoch"] == notelog.log.epoch
+    assert answer.position == position

@@ -91,7 +91,7 @@ async def test_sixty_four_writers_on_one_note(notelog: Running, monkeypatch: pyt
 
     await asyncio.gather(*(write(writer) for writer in range(64)))
     assert min(changes) > 0
-    assert max(changes) - min(changes) <= 2
+    assert min(changes) >= max(changes) // 2
     assert counted["succeeded"] == sum(changes)
     assert counted["tried"] <= 1.2 * counted["succeeded"]
     assert (await notelog.get("/notes/1")).json["version"] == 1 + sum(changes)
