@@ -130,6 +130,20 @@ class Running:
             path = page["next"]
         return notes
 
+    async def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are, and read all that comes back until the service closes or a second is silent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
+        writer.write(request)
+        answer = b""
+        try:
+            while chunk := await asyncio.wait_for(reader.read(65536), 1.0):
+                answer += chunk
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+        return answer
+
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
