@@ -1,7 +1,6 @@
 """Check everything in a data folder against everything else: records, ledger, tables. Nothing is changed.
 
-The parts need nothing of each other, so that several threads can do them: most of the work is SQLite's, outside of the
-interpreter's lock.
+The parts need nothing of each other, so that several processes can do them.
 """
 
 import sqlite3
@@ -12,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from events.folder import DataFolder
-from events.store import create_log
+from events.store import create_log, select_head
 from projections.checking import Checking, good_checkpoints
 from projections.findings import LEDGER_DAMAGED, UNREADABLE, Finding, Findings
 from projections.ledger import Ledger
@@ -62,11 +61,13 @@ def verify_log(task: Task, progress: Progress) -> Checked:
                 findings.add(None, LEDGER_DAMAGED, "there is no ledger, though one was signed here")
         else:
             facts = _ledger_facts(task, ledger, findings)
+        # Asked after the ledger was: it is never ahead of the log.
+        head = select_head(log) if task.in_use else task.head
         try:
-            check_log(log, task.head, facts, findings, progress)
+            check_log(log, head, facts, findings, progress)
         except sqlite3.DatabaseError as error:
             findings.add(None, UNREADABLE, f"events.db: {error}")
-    up_to = {"events": task.head} | ({"ledger": facts[0].size} if facts else {})
+    up_to = {"events": head} | ({"ledger": facts[0].size} if facts else {})
     return Checked(findings.kept, findings.count, up_to)
 
 

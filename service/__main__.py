@@ -2,4 +2,5 @@
 
 from service.cli import main
 
-main()
+if __name__ == "__main__":  # the processes of ``verify`` import this
+    main()

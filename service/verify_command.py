@@ -1,8 +1,11 @@
 """``notelog verify``: whether the data holds against itself, the ledger, and a checkpoint kept elsewhere."""
 
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec import Struct
@@ -22,6 +25,10 @@ from service.ledger import key_path
 from service.maintenance_commands import data_option, existing, json_option
 from service.output import fail, progress_bars, show
 from service.settings import WrongSetting
+
+PROCESSES = 2
+# How often the progress bars are drawn.
+POLL_S = 0.1
 
 
 class Result(Struct, frozen=True):
@@ -79,13 +86,39 @@ def _task(folder: DataFolder, thorough: bool) -> Task:
 
 
 def _verified(task: Task) -> Result:
-    """Check the tables beside the log and the search, in two threads."""
-    with progress_bars(("hashing", task.head), ("folding", task.head)) as (hashed, folded):
-        with ThreadPoolExecutor(1) as pool:
-            tables = pool.submit(verify_tables, task, folded)
-            log = verify_log(task, hashed)
-            search = verify_search(task)
-            return _result(task, (log, tables.result(), search))
+    """Check the parts in two processes, because one core can only do half."""
+    context = multiprocessing.get_context("spawn")
+    done: Done = (context.Value("q", 0), context.Value("q", 0))
+    with ProcessPoolExecutor(PROCESSES, context, initializer=_share, initargs=done) as pool:
+        parts = [pool.submit(part, task) for part in (_tables, _log, verify_search)]
+        with progress_bars(("hashing", task.head), ("folding", task.head)) as advances:
+            while wait(parts, POLL_S).done != set(parts):
+                for advance, value in zip(advances, done, strict=True):
+                    advance(value.value)
+    return _result(task, tuple(part.result() for part in parts))
+
+
+Done = tuple[Any, Any]
+_done: Done | None = None
+
+
+def _share(hashed: Any, folded: Any) -> None:
+    """In a process of the pool: where to say how far it is."""
+    global _done  # noqa: PLW0603 - the process does nothing else
+    _done = (hashed, folded)
+
+
+def _log(task: Task) -> Checked:
+    return verify_log(task, partial(_say, 0))
+
+
+def _tables(task: Task) -> Checked:
+    return verify_tables(task, partial(_say, 1))
+
+
+def _say(which: int, position: int) -> None:
+    assert _done is not None
+    _done[which].value = position
 
 
 def _result(task: Task, checked: tuple[Checked, ...]) -> Result:
