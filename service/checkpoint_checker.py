@@ -213,7 +213,9 @@ def _with_length(value: str | bytes | None) -> bytes:
 
 
 def _from_base64(text: str) -> bytes:
+    """The bytes; none when this is not the one way to write them (RFC 4648 section 3.5: no bits left over)."""
     try:
-        return base64.b64decode(text, validate=True)
+        value = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
+    return value if base64.b64encode(value).decode() == text else b""

@@ -41,6 +41,8 @@ RECONNECT_S_MAX = 10.0
 FULL_WAIT_S = 3.0
 # A connection that stood so long was a good one: the next waits are short again.
 STABLE_S = 5.0
+# A service that does not say goodbye is not waited for.
+CLOSE_S = 1.0
 # The service pings every 25 s and waits 10 s for an answer; who hears nothing for longer is not connected any more.
 SILENCE_S = 40.0
 # No frame is larger than 1 MiB and what stands around it.
@@ -114,10 +116,10 @@ class ClientFeed(Generic[Item]):
                 URL(f"{self._requests.url}/ws", encoded=True),
                 protocols=(PROTOCOL,),
                 headers=self._requests.authorization(),
-                timeout=aiohttp.ClientWSTimeout(ws_receive=SILENCE_S, ws_close=1.0),
+                timeout=aiohttp.ClientWSTimeout(ws_receive=SILENCE_S, ws_close=CLOSE_S),
                 max_msg_size=FRAME_BYTES_MAX,
             )
-            await socket.send_str(self._subscribe())
+            await self._open(socket)
         except aiohttp.WSServerHandshakeError as error:
             await self._refused(error)
         except aiohttp.InvalidURL as error:
@@ -126,6 +128,14 @@ class ClientFeed(Generic[Item]):
             await self._come_back(str(error) or "no answer")
         else:
             self._socket, self._connected_at = socket, monotonic()
+
+    async def _open(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Subscribe; a connection on which that does not come to its end is let go."""
+        try:
+            await socket.send_str(self._subscribe())
+        except BaseException:
+            await socket.close()
+            raise
 
     def _subscribe(self) -> str:
         wanted = messages.Subscribe("subscribe", "feed", self._feed, self.position, self.epoch, self._where or None)
