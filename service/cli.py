@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from events.errors import ClusterError, FolderError
-from service import maintenance_commands
+from service import maintenance_commands, transfer_commands
 from service.doctor_command import doctor_command
 from service.settings import Settings, WrongSetting, from_environment
 from service.tail_command import tail_command
@@ -49,7 +49,8 @@ def serve(data: str, **options: Any) -> None:
 
 
 commands.add_command(token)
-for command in (*maintenance_commands.COMMANDS, verify_command, tail_command, doctor_command):
+OTHERS = (verify_command, tail_command, doctor_command)
+for command in (*maintenance_commands.COMMANDS, *transfer_commands.COMMANDS, *OTHERS):
     commands.add_command(command)
 
 

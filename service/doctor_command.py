@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from service.maintenance_commands import data_option, json_option
+from service.folder_options import data_option, json_option
 from service.output import EXIT_DOES_NOT_HOLD
 from service.settings import Settings, WrongSetting, from_environment
 

@@ -1,5 +1,6 @@
 """What commands print: results as text or JSON on stdout, progress and remarks on stderr."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,3 +52,13 @@ def fail(result: dict[str, Any], sentence: str, as_json: bool) -> NoReturn:
         click.echo(msgspec.json.encode(result).decode())
     print(f"notelog: {' '.join(sentence.split())}", file=sys.stderr)
     sys.exit(EXIT_DOES_NOT_HOLD)
+
+
+def print_bytes(chunk: bytes) -> None:
+    """Write to stdout. When nobody reads it any more, there is nothing left to do."""
+    try:
+        sys.stdout.buffer.write(chunk)
+    except BrokenPipeError:
+        # What is still in the buffer must not be tried again at the exit (docs.python.org/3/library/signal.html).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_DOES_NOT_HOLD)

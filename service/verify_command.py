@@ -21,8 +21,8 @@ from projections.signed_note import Signer, load_key, origin
 from projections.verification import Checked, Task, verify_log, verify_search, verify_tables
 from service import checkpoint_checker
 from service.checkpoint_checker import CheckFailed
+from service.folder_options import data_option, existing, json_option
 from service.ledger import key_path
-from service.maintenance_commands import data_option, existing, json_option
 from service.output import fail, progress_bars, show
 from service.settings import WrongSetting
 
