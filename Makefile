@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check nats faults bench cluster clean
+.PHONY: run test check nats faults faults-ci bench cluster clean
 
 run: .venv/run.stamp          ## the whole service on http://127.0.0.1:8080
 	@exec $(BIN)/notelog serve
@@ -18,6 +18,9 @@ check: .venv/dev.stamp        ## style, types, floors
 
 nats: .venv/dev.stamp         ## the same contract, models and nodes on the distributed log
 	NOTELOG_NATS=1 $(BIN)/python -m pytest tests/contract tests/events tests/properties/test_log_model.py tests/client tests/cluster
+
+faults-ci: .venv/dev.stamp    ## the fault tests in the counts of tests/sizes.py for CI, at most ten minutes on two cores
+	NOTELOG_FAULTS=ci $(BIN)/python -m pytest -m faults tests/faults tests/safety tests/audit -rPs
 
 faults: .venv/dev.stamp       ## the long form of the fault tests
 	NOTELOG_FAULTS=long $(BIN)/python -m pytest -m faults

@@ -1,9 +1,8 @@
 """The tree, its proofs and their checker, each written apart, and each compared with the others."""
 
 import hashlib
-import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -11,9 +10,9 @@ from projections import merkle
 from projections.merkle import ReadTile
 from service.checkpoint_checker import CheckFailed, Checkpoint, check_consistency, check_inclusion
 from tests.audit.stranger import Trees, tree_hash
+from tests.sizes import count
 
 SIZES = 300
-IS_LONG = os.environ.get("NOTELOG_FAULTS") == "long"
 LEAVES = [hashlib.sha256(b"\x00" + number.to_bytes(4)).digest() for number in range(70_000)]
 
 
@@ -68,12 +67,15 @@ def test_tiles_do_not_depend_on_how_the_tree_grew(dice: random.Random) -> None:
 
 
 def sizes(dice: random.Random) -> list[int]:
-    """All sizes up to 300 in the long form; in the short one all small ones, those about a tile, and a few more."""
-    if IS_LONG:
+    """All sizes up to 300; when fewer are asked for all small ones, those about a tile, and a few more."""
+    wanted = count("tree_sizes")
+    if wanted == SIZES:
         return list(range(1, SIZES + 1))
-    return [*range(1, 34), 255, 256, 257, *dice.sample(range(34, SIZES + 1), 3)]
+    first = [*range(1, 34), 255, 256, 257]
+    return [*first, *dice.sample([size for size in range(34, SIZES + 1) if size not in first], wanted - len(first))]
 
 
+@pytest.mark.faults
 def test_every_inclusion_proof_checks_and_none_with_a_changed_bit(dice: random.Random) -> None:
     """For all sizes up to 300 and every leaf: the proof is that of RFC 6962, leads to the root, and no other does."""
     read, trees = grown([SIZES]), Trees(LEAVES[:SIZES])
@@ -90,6 +92,7 @@ def test_every_inclusion_proof_checks_and_none_with_a_changed_bit(dice: random.R
             assert fails(lambda: check_inclusion(LEAVES[index], index, [*proof, LEAVES[0]], tree))  # noqa: B023
 
 
+@pytest.mark.faults
 def test_every_consistency_proof_checks_and_none_with_a_changed_bit(dice: random.Random) -> None:
     """For all pairs of sizes up to 300: it is the proof of RFC 6962, checks, and with a changed bit does not."""
     read, trees = grown([SIZES]), Trees(LEAVES[:SIZES])
@@ -104,6 +107,31 @@ def test_every_consistency_proof_checks_and_none_with_a_changed_bit(dice: random
                 assert fails(lambda: check_consistency(older, newer, one_bit_changed(proof, dice)))  # noqa: B023
             other = Checkpoint("", old, LEAVES[0][::-1])
             assert fails(lambda: check_consistency(other, newer, proof))  # noqa: B023
+
+
+def every_bit_changed(proof: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The proof with each of its bits flipped in turn."""
+    for place, hash_ in enumerate(proof):
+        for bit in range(256):
+            changed = (int.from_bytes(hash_) ^ (1 << bit)).to_bytes(32)
+            yield [*proof[:place], changed, *proof[place + 1 :]]
+
+
+@pytest.mark.faults
+def test_no_bit_of_a_proof_may_change(dice: random.Random) -> None:
+    """For proofs of random leaves and older sizes, each single bit in turn: with none of them changed they check."""
+    read, trees = grown([SIZES]), Trees(LEAVES[:SIZES])
+    bits = 0
+    for size in sizes(dice):
+        tree, index, old = Checkpoint("", size, trees.hash(0, size)), dice.randrange(size), dice.randint(1, size)
+        older = Checkpoint("", old, trees.hash(0, old))
+        for changed in every_bit_changed(merkle.inclusion_proof(read, index, size)):
+            assert fails(lambda: check_inclusion(LEAVES[index], index, changed, tree))  # noqa: B023
+            bits += 1
+        for changed in every_bit_changed(merkle.consistency_proof(read, old, size)):
+            assert fails(lambda: check_consistency(older, tree, changed))  # noqa: B023
+            bits += 1
+    print(f"{bits} bits changed, none accepted")
 
 
 def test_a_missing_tile_is_no_other_tree() -> None:

@@ -13,6 +13,7 @@ from projections.rebuild import of_notes, rebuild
 from tests.audit.folders import beside, contents, killed_after, notelog, result, tampering
 from tests.audit.histories import History
 from tests.service.running import Running, until
+from tests.sizes import count
 
 
 async def caught_up(running: Running) -> None:
@@ -73,7 +74,7 @@ def test_a_rebuild_that_is_killed_anywhere_can_be_run_again(dice: random.Random,
     import_log(History(dice, 3000).lines(), folder.events)
     rebuild(folder.events, tmp_path / "expected.db", of_notes())
     expected = contents(tmp_path / "expected.db")
-    for _ in range(6):
+    for _ in range(count("command_kills")):
         killed_after(dice.uniform(0.3, 1.5), "rebuild", "--data", tmp_path)
         if folder.notes.exists():
             assert contents(folder.notes) == expected

@@ -14,6 +14,7 @@ from tests.audit.histories import EPOCH, History
 from tests.audit.test_tlog import published
 from tests.engines import found_in
 from tests.service.running import Running
+from tests.sizes import count
 
 
 def meta(file: Path) -> dict[str, str]:
@@ -113,7 +114,7 @@ def test_an_import_that_is_killed_anywhere_has_not_happened(dice: random.Random,
     (tmp_path / "log.ndjson").write_bytes(lines)
     data = tmp_path / "data"
     command = ("import", tmp_path / "log.ndjson", "--data", data)
-    for _ in range(6):
+    for _ in range(count("command_kills")):
         killed_after(dice.uniform(0.2, 1.2), *command)
         assert not (data / "events.db").exists() or len(found_in(data / "events.db")) == 3000
     was_there = (data / "events.db").exists()

@@ -1,7 +1,6 @@
 """Whoever changes anything in the files is found out: bits, events, tables, the ledger, and copies kept elsewhere."""
 
 import asyncio
-import os
 import random
 import sqlite3
 from collections.abc import Callable
@@ -31,8 +30,8 @@ from tests.audit.histories import WORDS, History
 from tests.audit.test_tlog import published
 from tests.engines import found_in
 from tests.service.running import Running
+from tests.sizes import count
 
-BIT_FLIPS = 1000 if os.environ.get("NOTELOG_FAULTS") == "long" else 40
 TABLES = {
     "events.db": ("events",),
     "ledger.db": ("tiles", "roots", "signatures", "checkpoints"),
@@ -128,16 +127,18 @@ async def test_everything_holds_after_a_stop_in_order(closed: Path) -> None:
     assert done["up_to"] == dict.fromkeys(("events", "ledger", "notes", "versions", "search"), 600)
 
 
+@pytest.mark.faults
 async def test_every_flipped_bit_is_found(closed: Path, dice: random.Random) -> None:
     """One random bit of one random cell of the log, the ledger or the tables: something is always found."""
     flips = 0
     columns = cells(closed)
-    while flips < BIT_FLIPS:
+    while flips < count("flips"):
         data = copied(closed, closed.parent / "flipped")
         flipped = flip_a_bit(data, dice, *dice.choice(columns))
         if flipped is not None:
             flips += 1
             assert found(data), flipped
+    print(f"{flips} flips in {len(columns)} columns, all found")
 
 
 def answers(data: Path) -> list[object]:
@@ -155,20 +156,23 @@ def answers(data: Path) -> list[object]:
             return [str(error)]
 
 
+@pytest.mark.faults
 async def test_a_flipped_bit_in_the_index_of_the_search_is_found_or_changes_no_answer(
     closed: Path, dice: random.Random
 ) -> None:
     """The index is compared by what it says: a bit that verify lets pass lets every search find what it found."""
     before, columns = answers(closed), cells(closed, INDEX)
-    for _ in range(BIT_FLIPS // 2):
+    for _ in range(count("index_flips")):
         data = copied(closed, closed.parent / "flipped")
         flipped = flip_a_bit(data, dice, *dice.choice(columns))
         assert flipped is None or found(data) or answers(data) == before, flipped
 
 
+@pytest.mark.faults
 async def test_every_column_is_looked_at(closed: Path, dice: random.Random) -> None:
     """A bit in each column of each table in turn: none is left out of the comparison."""
-    for column in cells(closed) if BIT_FLIPS == 1000 else dice.sample(cells(closed), 12):
+    columns = cells(closed)
+    for column in dice.sample(columns, min(count("flipped_columns"), len(columns))):
         data = copied(closed, closed.parent / "flipped")
         flipped = flip_a_bit(data, dice, *column)
         assert flipped is None or found(data), flipped

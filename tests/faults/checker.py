@@ -50,20 +50,29 @@ def read_events(data: Path, mode: str = "ro") -> list[Event]:
     return [Event(position, note, version, type_, json.loads(data)) for position, note, version, type_, data in rows]
 
 
-def broken_promises(requests: Iterable[Request], events: Sequence[Event]) -> list[str]:
+def broken_promises(requests: Iterable[Request], events: Sequence[Event], past: Sequence[Event] = ()) -> list[str]:
     """Every promise to these clients that this log breaks; empty when all is well.
 
     Promised: what was answered is there once, where the answer said; what was refused is not there; what is unknown
-    is there at most once; positions and versions have no hole; what came after an answer stands after it.
+    is there at most once; positions and versions have no hole; what came after an answer stands after it; and what
+    was there before (`past`) is there unchanged.
     """
-    requests = list(requests)
+    requests, since = list(requests), events[len(past) :]
     return [
+        *_changed_past(past, events),
         *_holes(events),
         *_odd_versions(events),
-        *_odd_fates(requests, events),
+        *_odd_fates(requests, since),
         *_wrong_order(requests),
-        *_of_nobody(requests, events),
+        *_of_nobody(requests, since),
     ]
+
+
+def _changed_past(past: Sequence[Event], events: Sequence[Event]) -> Iterator[str]:
+    for number, event in enumerate(past):
+        if number >= len(events) or events[number] != event:
+            yield f"the past has changed at {event.position}: was {event}"
+            return
 
 
 def _holes(events: Sequence[Event]) -> Iterator[str]:

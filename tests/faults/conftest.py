@@ -1,4 +1,4 @@
-"""Sizes, seeds and folders of the fault tests. NOTELOG_FAULTS=long runs the long form."""
+"""Seeds and folders of the fault tests. How much of each fault: tests/sizes.py."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.sizes import LONG, SIZE
+
 from .process import Server
 
-LONG = os.environ.get("NOTELOG_FAULTS") == "long"
+__all__ = ["LONG"]  # for the tests of the cluster
 
 
 @pytest.fixture
 def seed() -> int:
     """What all the random choices of a test come from; NOTELOG_FAULTS_SEED repeats it (its timing it cannot)."""
     value = int(os.environ.get("NOTELOG_FAULTS_SEED") or random.randrange(2**32))
-    print(f"NOTELOG_FAULTS_SEED={value}")
+    print(f"NOTELOG_FAULTS={SIZE} NOTELOG_FAULTS_SEED={value}")
     return value
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.tools import cannot_run, need
 
 PAGE_BYTES = 4096
 
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
-    """A tmpfs of that size, mounted on `folder` and unmounted at the end. Skips where mounting is not allowed."""
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount")
+    """A tmpfs of that size, mounted on `folder` and unmounted at the end. Where that is not allowed: tests/tools.py."""
+    need("mount")
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)],
@@ -27,7 +25,7 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a tmpfs (needs root): {mounted.stderr.strip()}")
+        cannot_run(f"cannot mount a tmpfs (needs root): {mounted.stderr.strip()}")
     try:
         yield folder
     finally:

@@ -64,6 +64,7 @@ class Server:
         self.url = ""
         self.up = asyncio.Event()
         self.starts = 0
+        self.ready_after_s: list[float] = []  # each start until /readyz said 200
         self._arguments = arguments
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,9 +87,11 @@ class Server:
         within_s: float = READY_WITHIN_S,
     ) -> None:
         """Start and wait until ready. Raises ServerEnded when the process ends before, NotInTime when it hangs."""
+        began = time.monotonic()
         self.launch(wrapper, environment)
         await self.listens(within_s)
         await until(self.is_ready, within_s, "/readyz answers 200")
+        self.ready_after_s.append(time.monotonic() - began)
         self.up.set()
 
     def launch(self, wrapper: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:

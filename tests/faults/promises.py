@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from .checker import Event, broken_promises, differences, read_events
 from .follower import Follower
@@ -13,8 +14,13 @@ SHOWN_MAX = 20  # broken promises that a failure prints: the first ones tell the
 REPLAYED = 20  # answered requests that are sent again under their keys
 
 
-async def assert_promises_kept(server: Server, load: Load, *followers: Follower) -> list[Event]:
-    """With the load ended and the service ready: settle what is unknown, then compare everything with the log."""
+async def assert_promises_kept(
+    server: Server, load: Load, *followers: Follower, past: Sequence[Event] = ()
+) -> list[Event]:
+    """With the load ended and the service ready: settle what is unknown, then compare everything with the log.
+
+    `past`: the events that were there before the load.
+    """
     settled = await load.settle()
     before = read_events(server.data)
     unlike = await load.replay(REPLAYED)
@@ -23,12 +29,13 @@ async def assert_promises_kept(server: Server, load: Load, *followers: Follower)
         await follower.reaches(len(events))
     print(
         f"{len(events)} events; answers {dict(Counter(request.verdict.value for request in load.requests))}, "
-        f"{settled} settled by a repeat; process started {server.starts} times"
+        f"{settled} settled by a repeat; process started {server.starts} times, ready after "
+        f"{max(server.ready_after_s):.2f} s at the longest"
     )
     assert_none(
         [
             *load.oddities,
-            *broken_promises(load.requests, events),
+            *broken_promises(load.requests, events, past),
             *unlike,
             *([] if events == before else [f"repeats appended {len(events) - len(before)} events"]),
             *differences(events, await read_notes(server)),

@@ -12,7 +12,6 @@ xfs do); an fsync of the folder keeps all names. Names change in order (the file
 from __future__ import annotations
 
 import random
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from enum import IntEnum
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
+from tests.tools import need
 
 SECTOR_BYTES = 512  # the least that a disk writes whole
 HEADER = struct.Struct("=QQQIIQ")  # as in recorder.c
@@ -53,9 +52,8 @@ class Operation:
 
 
 def build_recorder(folder: Path) -> Path:
-    """The library to preload. Skips where there is no compiler."""
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc to build the recorder with")
+    """The library to preload. Where there is no compiler: tests/tools.py."""
+    need("gcc")
     library = folder / "recorder.so"
     subprocess.run(
         [

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.tools import cannot_run, need
 
 from .process import Server, until
 
@@ -18,15 +17,14 @@ FSYNCS = "fsync,fdatasync"
 ATTACHED_WITHIN_S = 10.0
 
 
-def skip_without_strace() -> None:
-    """Skips where strace is missing, or may not trace."""
-    if shutil.which("strace") is None:
-        pytest.skip("there is no strace")
+def need_strace() -> None:
+    """Run the test only where strace is installed, and may trace."""
+    need("strace")
     tried = subprocess.run(
         ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False
     )
     if tried.returncode != 0:
-        pytest.skip(f"strace may not trace here: {tried.stderr.strip()}")
+        cannot_run(f"strace may not trace here: {tried.stderr.strip()}")
 
 
 def _failing(files: Sequence[Path]) -> list[str]:

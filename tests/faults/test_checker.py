@@ -56,6 +56,14 @@ def test_an_unknown_request_may_be_there_once() -> None:
     assert broken_promises(REQUESTS, [*EVENTS, created(6, 4, "unknown")]) == []
 
 
+def test_what_was_there_before_belongs_to_nobody_and_stays() -> None:
+    """The past needs no request; changed, cut off or doubled it is named."""
+    past = EVENTS[:2]
+    assert broken_promises(REQUESTS[2:], EVENTS, past) == []
+    for events in ([created(1, 1, "z"), *EVENTS[1:]], EVENTS[:1]):
+        assert any("the past has changed" in line for line in broken_promises([], events, past)), events
+
+
 PLANTED: dict[str, Callable[[list[Event]], list[Event]]] = {
     "lost": lambda events: events[:-1],
     "doubled": lambda events: [*events, created(6, 4, "a")],

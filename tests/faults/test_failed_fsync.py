@@ -7,28 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import LONG
+from tests.sizes import count
+
 from .follower import EventsFollower
 from .load import Load
 from .process import Server, ServerEnded, until
 from .promises import assert_promises_kept
-from .strace import FailedFsync, broken_disk, skip_without_strace
+from .strace import FailedFsync, broken_disk, need_strace
 
 pytestmark = pytest.mark.faults
 
-NTHS = range(1, 51) if LONG else (1, 2, 3, 5, 8, 13, 21, 34)
-NOTES_NTHS = range(1, 9) if LONG else (2,)
+# The first ones make the file, later ones meet writes, checkpoints, and the file begun again.
+NTHS = (1, 2, 3, 5, 8, 13, 21, 34) if count("failed_fsyncs") == 8 else range(1, count("failed_fsyncs") + 1)
+NOTES_NTHS = range(2, count("failed_fsyncs_notes") + 2)
 STRUCK_WITHIN_S = 30.0
 DECIDED_WITHIN_S = 15.0
 NOT_READY_FOR_S = 3.0  # shorter is no statement: the log may be opening its file again
 ANSWERS_AFTER = 30
-ROUNDS = 5 if LONG else 1
+ROUNDS = count("broken_disks")
 REFUSALS = 20
 
 
 @pytest.fixture(autouse=True)
 def _strace() -> None:
-    skip_without_strace()
+    need_strace()
 
 
 def files_of(server: Server, name: str) -> list[Path]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.sizes import count
+
 from .answers import Verdict
-from .conftest import LONG
 from .disk import fill, grow, make_room, small_disk
 from .follower import EventsFollower
 from .load import Load
@@ -18,7 +19,7 @@ from .promises import assert_none, assert_promises_kept
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = 10 if LONG else 2
+ROUNDS = count("disk_full_rounds")
 # Room for the log, the notes and their write-ahead files before the first round; small enough to fill at once.
 DISK_BYTES = 32 * 1024 * 1024
 TINY_DISK_BYTES = 4 * 1024 * 1024  # the service fills it alone, with its write-ahead files

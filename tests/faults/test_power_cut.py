@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.sizes import count
+
 from .answers import Request
 from .checker import broken_promises, differences, read_events
-from .conftest import LONG
 from .load import Load, read_notes
 from .process import Server
 from .promises import assert_none
@@ -19,9 +20,9 @@ from .recording import Cut, Kind, Operation, build_recorder, cuts, read_journal,
 pytestmark = pytest.mark.faults
 
 # Most cuts are opened with SQLite alone (milliseconds), these many of them also with the real service (a second each).
-CUTS, SERVED_CUTS = (1_000, 40) if LONG else (60, 4)
+CUTS, SERVED_CUTS = count("power_cuts"), count("served_power_cuts")
 # Enough for the write-ahead file to be checkpointed and begun again: a cut in the middle of that is the hardest.
-ANSWERS = 3_000 if LONG else 1_000
+ANSWERS = count("recorded_answers")
 
 
 async def test_nothing_answered_is_lost_by_a_power_cut(server: Server, seed: int, tmp_path: Path) -> None:
@@ -37,6 +38,7 @@ async def test_nothing_answered_is_lost_by_a_power_cut(server: Server, seed: int
         broken += [f"cut {number} ({cut.place}): {promise}" for promise in found]
         if not found:
             shutil.rmtree(folder)  # what broke a promise is kept, to be looked at
+    print(f"{CUTS} power cuts, {SERVED_CUTS} of them served")
     assert_none(broken)
 
 

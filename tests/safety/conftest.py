@@ -1,6 +1,5 @@
-"""What the tests of safety share: services with authentication, and the long form (NOTELOG_FAULTS=long)."""
+"""What the tests of safety share: services, in this process and beside it, and who makes tokens."""
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import pytest
 from tests.faults.process import Server
 from tests.safety.issuer import Issuer
 from tests.service.running import Running
-
-LONG = os.environ.get("NOTELOG_FAULTS") == "long"
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ import pytest
 from tests.faults.process import Server
 from tests.safety.history import read_log
 from tests.safety.raw import address
+from tests.sizes import count
 
 pytestmark = pytest.mark.faults
 
-REPLIES = 1000
+REPLIES = count("cut_replies")
 CLIENTS = 10
 RECORDED_WITHIN_S = 30.0
 
@@ -41,7 +42,7 @@ async def test_cut_replies_double_and_lose_nothing(server: Server, dice: random.
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     titles = [event.title for event in read_log(server.data)]
-    print(f"{len(titles)} events; {replayed} replies had been cut off after the commit")
+    print(f"{REPLIES} cut replies, {len(titles)} events; {replayed} replies had been cut off after the commit")
     assert sorted(titles) == sorted(f"note {number}" for number in range(REPLIES))
     assert replayed > 0
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,18 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.faults.process import Server, until
-from tests.safety.conftest import LONG
+from tests.sizes import count
+from tests.tools import need, need_root
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.skipif(not LONG, reason="waits for 40 s: only in the long form"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("iptables"), reason="needs root"
-    ),
+    pytest.mark.skipif(not count("vanished_sockets"), reason="waits for 40 s: NOTELOG_FAULTS=ci or long"),
 ]
 
 HOST, PEER = "10.231.77.1", "10.231.77.2"
-SOCKETS = 50  # of each kind
+SOCKETS = count("vanished_sockets")  # of each kind
 # A ping after 25 s, no pong for 10 s, and looking once a second.
 WEBSOCKETS_GONE_WITHIN_S = 40.0
 
@@ -60,6 +57,8 @@ def run(*command: str) -> None:
 @pytest.fixture
 def network() -> Iterator[str]:
     """The name of a network namespace that reaches this machine over one link; it is gone afterwards."""
+    need_root()
+    need("ip", "iptables")
     name = f"notelog-{os.getpid()}"
     ours, theirs = f"nl{os.getpid() % 100000}a", f"nl{os.getpid() % 100000}b"
     run("ip", "netns", "add", name)

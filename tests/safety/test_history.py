@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.process import Server, until
-from tests.safety.conftest import LONG
 from tests.safety.history import NEVER, Event, Operation, Outcome, broken_promises, read_log, summary
 from tests.safety.recorder import Recorder
+from tests.sizes import count
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = 10 if LONG else 2
-OPERATIONS = 2000 if LONG else 500  # in each round
+ROUNDS = 1 + count("history_kills")
+OPERATIONS = 500  # in each round
 
 
 async def test_histories_of_concurrent_clients_are_linearizable(server: Server, dice: random.Random) -> None:

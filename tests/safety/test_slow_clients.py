@@ -9,12 +9,12 @@ import aiohttp
 import pytest
 
 from tests.faults.process import Server
-from tests.safety.conftest import LONG
 from tests.safety.raw import address
+from tests.sizes import LONG, count
 
 pytestmark = pytest.mark.faults
 
-SOCKETS = 500 if LONG else 60  # of each kind
+SOCKETS = count("slow_sockets")  # of each kind
 DRIP_EVERY_S = 1.0
 CLOSED_WITHIN_S = 20.0
 # The healthy client's requests that are compared: each a create and a read.
