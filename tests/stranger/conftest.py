@@ -1,0 +1,68 @@
+"""What these tests need of a machine. Where something is missing they are skipped, and it is said aloud; where CI=true
+they fail instead."""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import missing as missing_for_browser
+from tests.stranger.blocks import REPOSITORY
+
+# What a checkout does not have, and what earlier runs have left in this one.
+NOT_IN_A_CHECKOUT = shutil.ignore_patterns(
+    ".*", "__pycache__", "build", "*.egg-info", "notelog-*", "tutorial-*", "*.db", "node_modules"
+)
+
+_skipped: dict[str, str] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*what): programs, `registry` or `browser`, without which it is skipped")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say aloud what was not tested."""
+    for test, reason in _skipped.items():
+        terminalreporter.write_line(f"SKIPPED: {test}: {reason}", yellow=True, bold=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs what this machine has not, or fail it in CI."""
+    reasons = [reason for marker in item.iter_markers("needs") for what in marker.args if (reason := missing(what))]
+    if not reasons:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI this test must run, but {reasons[0]}", pytrace=False)
+    _skipped[item.nodeid] = reasons[0]
+    pytest.skip(reasons[0])
+
+
+@cache
+def missing(what: str) -> str | None:
+    """Why something cannot be had here; None: it can."""
+    if what == "browser":
+        return missing_for_browser()
+    if what == "registry":
+        return None if _reaches_registry() else "pip reaches no registry"
+    return None if shutil.which(what) else f"{what} is not installed"
+
+
+def _reaches_registry() -> bool:
+    """Whether pip, as it is configured here, finds what a build begins with."""
+    asked = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed", "--dry-run"]
+    found = subprocess.run([*asked, "setuptools>=77"], capture_output=True, timeout=60, check=False)
+    return found.returncode == 0
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The project in a folder of its own, as it is before anybody has done anything with it."""
+    shutil.copytree(REPOSITORY, tmp_path / "notelog", ignore=NOT_IN_A_CHECKOUT)
+    return tmp_path / "notelog"
