@@ -1,17 +1,28 @@
 """The distributed log as the settings describe it. Imported in this mode only: it needs the package nats-py."""
 
 import os
+from typing import TYPE_CHECKING
 
 from events.folder import DataFolder
 from events.log import EventLog
 from service.settings import Settings, WrongSetting
 
+if TYPE_CHECKING:
+    from events.nats_settings import NatsSettings
+
 
 async def open_distributed_log(settings: Settings, folder: DataFolder) -> EventLog:
     """The log on the servers of ``--log``. Raises ``FolderError``, ``ClusterError``, ``WrongSetting``."""
+    nats = nats_settings(settings)
+    from events.jetstream_log import JetStreamLog
+
+    return await JetStreamLog.open(folder.events, nats)
+
+
+def nats_settings(settings: Settings) -> "NatsSettings":
+    """Where the servers are, and how to be let in. Raises ``WrongSetting``."""
     try:
-        from events.jetstream import NatsSettings
-        from events.jetstream_log import JetStreamLog
+        from events.nats_settings import NatsSettings
     except ModuleNotFoundError as error:
         raise WrongSetting(f"--log {settings.log}: needs the package nats-py ({error}); pip install nats-py") from None
     try:
@@ -29,4 +40,9 @@ async def open_distributed_log(settings: Settings, folder: DataFolder) -> EventL
         )
     except ValueError as error:
         raise WrongSetting(f"--log {settings.log}: {error}") from None
-    return await JetStreamLog.open(folder.events, nats)
+    try:
+        nats.check()
+    except ValueError as error:
+        name, _, why = str(error).partition(":")
+        raise WrongSetting(f"NOTELOG_NATS_{name.upper()}:{why}") from None
+    return nats

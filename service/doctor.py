@@ -5,7 +5,6 @@ It reads no event: whether the data holds is for ``notelog verify`` to say.
 
 import os
 import platform
-import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from projections.rebuild import of_notes, open_log_file, select_epoch
 from projections.tables import Checkpoint, select_checkpoint
 from service.file_system import NETWORK, PASSING, FileSystem, file_system_of
 from service.ledger import key_path
-from service.settings import Secret, Settings, WrongSetting
+from service.settings import Secret, Settings, WrongSetting, without_password
 from service.version import VERSION
 
 # sqlite.org/wal.html#walresetbug
@@ -85,7 +84,7 @@ class Report(Struct, frozen=True):
 def examine(data: Path, settings: Settings, wrong: list[WrongSetting]) -> Report:
     """Look at everything. ``wrong``: what the settings were refused for already."""
     folder = DataFolder(data)
-    remarks = [Remark("error", "settings", _without_password(str(error))) for error in wrong]
+    remarks = [Remark("error", "settings", without_password(str(error))) for error in wrong]
     place = file_system_of(data)
     file_bytes = {file.name: file.stat().st_size for file in folder.files() if file.exists()}
     remarks += [*_about_sqlite(), *_about_place(place, sum(file_bytes.values())), *_about_folder(folder, settings)]
@@ -117,12 +116,7 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
 def _shown(value: object) -> object:
     if isinstance(value, Secret):
         return "(hidden)"
-    return _without_password(str(value)) if isinstance(value, Path | str) else value
-
-
-def _without_password(text: str) -> str:
-    """A URL may carry a user and a password."""
-    return re.sub(r"//[^/@,]*@", "//(hidden)@", text)
+    return without_password(str(value)) if isinstance(value, Path | str) else value
 
 
 def _versions() -> dict[str, str]:

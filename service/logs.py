@@ -8,13 +8,6 @@ import orjson
 import structlog
 
 
-class _OneLine(logging.Filter):
-    """aiohttp logs a traceback for each malformed request; what clients send wrong is no fault of ours."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.name == "aiohttp.server" and record.msg == "Error handling request")
-
-
 def configure() -> None:
     """Send structlog and the standard library's logging to stderr in one form."""
     shared: list[structlog.typing.Processor] = [
@@ -35,7 +28,6 @@ def configure() -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering()],
         )
     )
-    handler.addFilter(_OneLine())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)

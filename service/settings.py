@@ -72,7 +72,8 @@ class Settings(Struct, frozen=True):
                 "configure authentication (NOTELOG_AUTH_SECRET) or say --insecure"
             )
         if self.log != "sqlite" and not self.log.startswith("nats://"):
-            raise WrongSetting(f"--log {self.log}: expected sqlite or nats://host:port")
+            shown = "--log" if "@" in self.log else f"--log {self.log}"  # what stands before an @ may be a password
+            raise WrongSetting(f"{shown}: expected sqlite or nats://host:port")
         self._check_authentication()
 
     def _check_authentication(self) -> None:
@@ -172,6 +173,11 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[str], Any]]] = {
     "NOTELOG_NATS_TLS_CERTIFICATE": ("nats_tls_certificate", _file),
     "NOTELOG_NATS_TLS_KEY": ("nats_tls_key", _file),
 }
+
+
+def without_password(text: str) -> str:
+    """The text, with what stands before each host of a URL hidden: a user, a password or a token."""
+    return re.sub(r"(//|,)[^,\s]*@", r"\1(hidden)@", text)
 
 
 def is_loopback(host: str) -> bool:

@@ -58,6 +58,23 @@ def test_a_wrong_setting_ends_the_start_with_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        "http://bob:swordfish@notes.example",
+        "bob:swordfish@notes.example:4222",
+        "nats://bob:swordfish@127.0.0.1:1,bob:swordfish@127.0.0.1:2,",
+    ],
+)
+def test_a_wrong_log_does_not_repeat_its_password(tmp_path: Path, log: str) -> None:
+    """What is said of a ``--log`` that cannot be used names the setting, and not who may use the servers."""
+    ended = notelog("serve", "--data", str(tmp_path / "data"), "--port", "0", "--log", log)
+    assert ended.returncode == 2
+    assert "--log" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert "swordfish" not in ended.stderr + ended.stdout
+
+
 def test_an_open_address_needs_authentication(tmp_path: Path) -> None:
     """Without tokens a host that others reach is refused, unless the operator says that it is meant."""
     ended = notelog("serve", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "data"))
