@@ -58,7 +58,7 @@ class Load:
         self.ok = 0
         self._server = server
         self._seed = seed
-        self._clients = clients
+        self.clients = clients
         self._shared: list[int] = []  # notes that any client may change
         self._epoch: str | None = None
         self._stopping = False
@@ -68,7 +68,7 @@ class Load:
             timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_S), middlewares=[without_hidden_retries]
         )
         self._stopping = False
-        self._tasks = [asyncio.create_task(self._work(number)) for number in range(self._clients)]
+        self._tasks = [asyncio.create_task(self._work(number)) for number in range(self.clients)]
         return self
 
     async def __aexit__(
