@@ -15,7 +15,9 @@ NotelogError
 │   └── BrokenLog                what is in the log cannot be
 ├── ClusterError                 the distributed log cannot be used: the operator must act
 │   ├── ClusterUnreachable       no server answers
-│   └── StreamRefused            the stream is not fit for a log
+│   ├── ClusterRefused           the servers do not let us in, or are not those that we trust
+│   ├── StreamRefused            the stream is not fit for a log
+│   └── StreamImporting          the stream is being filled by an import
 └── EventError                   an event cannot be understood
     ├── NewerEvent               its type or schema is newer than this program: upgrade
     └── MalformedEvent           its payload does not fit its schema
@@ -123,6 +125,24 @@ class ClusterUnreachable(ClusterError):
     def __init__(self, servers: str, why: str) -> None:
         super().__init__(f"none of the servers {servers} can be used: {why}")
         self.servers, self.why = servers, why
+
+
+class ClusterRefused(ClusterError):
+    """The servers of the distributed log answer and do not let us in, or are not those that we trust."""
+
+    def __init__(self, servers: str, why: str) -> None:
+        super().__init__(f"the servers {servers} cannot be used as the settings say: {why}")
+        self.servers, self.why = servers, why
+
+
+class StreamImporting(ClusterError):
+    """The stream is being filled by an import; half a log must not be served."""
+
+    def __init__(self, stream: str, epoch: str) -> None:
+        super().__init__(
+            f"the import of the log {epoch} into the stream {stream} is not finished: wait for it, or run it again"
+        )
+        self.stream, self.epoch = stream, epoch
 
 
 class StreamRefused(ClusterError):

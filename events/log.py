@@ -16,11 +16,13 @@ Each guarantee has a test of the same number in ``tests/contract/``, which runs 
 9. Memory is bounded in bytes, whatever the length of the log.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import msgspec
 
+from events.errors import FolderError
 from events.record import NewEvent, RecordedEvent
 
 # A page is what one reader holds at once: small enough that a thousand of them do not matter.
@@ -53,6 +55,15 @@ class EventLog(ABC):
     def complete(self) -> bool:
         """Whether ``head`` is the end of the log for sure. A replica may be behind; it says False."""
         return True
+
+    async def caught_up(self) -> None:
+        """Return when ``head`` is at least what the log had when it was opened: at once, unless this is a replica."""
+        return
+
+    async def broken(self) -> FolderError:
+        """Wait until this process can never use the log again, and return why. Cancel: safe at any moment."""
+        never: asyncio.Future[FolderError] = asyncio.get_running_loop().create_future()
+        return await never
 
     @property
     @abstractmethod

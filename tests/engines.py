@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from events import jetstream_log, sqlite_log
-from events.jetstream import NatsSettings
 from events.jetstream_log import JetStreamLog
 from events.log import EventLog
+from events.nats_settings import NatsSettings
 from events.record import COLUMNS, NewEvent, RecordedEvent
 from events.sqlite_log import SqliteLog
 from events.store import EventStore

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from events.jetstream import NatsSettings
 from events.jetstream_log import JetStreamLog
+from events.nats_settings import NatsSettings
 from tests.engines import creation
 from tests.faults.process import until
 from tests.nats_servers import READY_WITHIN_S, Ports, dies_with_us, server_program

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from events.jetstream import NatsSettings
 from events.jetstream_log import JetStreamLog
+from events.nats_settings import NatsSettings
 from events.record import NewEvent
 from tests.faults.checker import read_events
 from tests.faults.process import Server, ServerEnded, until

@@ -8,9 +8,9 @@ import signal
 from pathlib import Path
 
 from events.errors import LogError
-from events.jetstream import NatsSettings
 from events.jetstream_log import JetStreamLog
 from events.log import EventLog
+from events.nats_settings import NatsSettings
 from events.record import NewEvent
 from events.sqlite_log import SqliteLog
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from base64 import b64decode
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import nats
@@ -22,11 +23,12 @@ from events.errors import (
     StreamRefused,
     WrongExpectedPosition,
 )
-from events.jetstream import FORMAT, NatsSettings, configuration
 from events.jetstream_log import JetStreamLog
 from events.log import EventLog
+from events.nats_settings import NatsSettings
 from events.record import command_hash
 from events.sqlite_log import SqliteLog
+from events.stream_configuration import FORMAT, configuration
 from events.subscription import follow
 from tests.engines import WITHIN_S, JetStreamEngine, creation, edit, everything
 from tests.nats_servers import NatsServers, Ports
@@ -165,15 +167,23 @@ async def test_a_newer_stream_is_refused(cluster: JetStreamEngine) -> None:
         await JetStreamLog.open(cluster.file, cluster.settings)
 
 
-async def test_a_replica_that_does_not_fit_is_refused(cluster: JetStreamEngine) -> None:
-    """A replica of another stream, one that is ahead of its stream, and an embedded log: refused with the reason."""
+async def test_a_replica_that_does_not_fit_is_refused(
+    cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica of another stream, or of none (which is then not made), and an embedded log: refused with the
+    reason."""
+    monkeypatch.setattr("events.replica_store.FIT_WITHIN_S", 0.1)
     log = await node(cluster, "node")
     for _ in range(3):
         await log.append(creation(), 0)
     await log.close()
     file = cluster.file.with_name("node.db")
+    other = NatsSettings.of_url(cluster.servers.url, stream=f"{cluster.stream}-other")
+    with pytest.raises(BrokenLog, match="there is no stream"):
+        await JetStreamLog.open(file, other)
+    await (await JetStreamLog.open(cluster.file.with_name("other.db"), other)).close()
     with pytest.raises(BrokenLog, match="another stream"):
-        await JetStreamLog.open(file, NatsSettings.of_url(cluster.servers.url, stream=f"{cluster.stream}-other"))
+        await JetStreamLog.open(file, other)
     with pytest.raises(AnotherEngine, match="replica"):
         await SqliteLog.open(file)
     embedded = await SqliteLog.open(cluster.file)
@@ -184,7 +194,7 @@ async def test_a_replica_that_does_not_fit_is_refused(cluster: JetStreamEngine) 
 
 async def test_a_stream_that_lost_events_is_refused(cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream with the same epoch and fewer events than the replica, and one with other events: both are refused."""
-    monkeypatch.setattr("events.jetstream_log.FIT_WITHIN_S", 0.1)
+    monkeypatch.setattr("events.replica_store.FIT_WITHIN_S", 0.1)
     ahead, behind = await node(cluster, "ahead"), await node(cluster, "behind")
     await ahead.append(creation(), 0)
     await reach(behind, 1)
@@ -206,9 +216,43 @@ async def test_a_stream_that_lost_events_is_refused(cluster: JetStreamEngine, mo
         await node(cluster, "behind")
 
 
+@pytest.mark.parametrize("born_again", [False, True])
+async def test_a_stream_that_goes_while_a_node_runs(
+    cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch, born_again: bool
+) -> None:
+    """A log whose stream is gone, or is another one suddenly, says so to who waits for it, takes no more, still reads;
+    and it does not make a new stream in place of the old one."""
+    monkeypatch.setattr("events.replica_store.FIT_WITHIN_S", 0.1)
+    log = await node(cluster, "node")
+    record = (await log.append(creation(), 0)).record
+    await ask(cluster, f"STREAM.DELETE.{cluster.stream}", {})
+    if born_again:
+        await ask(cluster, f"STREAM.CREATE.{cluster.stream}", configuration(cluster.stream, 1))
+    broken = await asyncio.wait_for(log.broken(), WITHIN_S)
+    assert ("another stream" if born_again else "there is no stream") in str(broken)
+    assert log.fault == str(broken)
+    with pytest.raises(LogUnavailable):
+        await log.append(creation(), 0)
+    assert await everything(log) == [record]
+    await log.close()
+    found = await ask(cluster, f"STREAM.INFO.{cluster.stream}", {})
+    assert ("error" in found) != born_again
+
+
+async def test_a_log_can_be_closed_at_any_moment(tmp_path: Path, three_servers: NatsServers, dice: Random) -> None:
+    """However soon after it was opened, a log that is closed lets go of everything: no cancel is lost on the way."""
+    cluster = JetStreamEngine(tmp_path, three_servers)
+    await (await node(cluster, "node")).close()
+    for _ in range(200):
+        log = await JetStreamLog.open(cluster.file.with_name("node.db"), cluster.settings)
+        for _ in range(dice.randrange(30)):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(log.close(), WITHIN_S)
+
+
 async def test_without_a_server(cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no server that answers a new node does not start; one with a replica does, for reading, and says why."""
-    monkeypatch.setattr("events.jetstream_log.START_WITHIN_S", 1.0)
+    monkeypatch.setattr("events.replica_store.START_WITHIN_S", 1.0)
     log = await node(cluster, "node")
     before = [(await log.append(creation(), 0)).record]
     await log.close()
