@@ -1,6 +1,7 @@
 """The composition root: which part is built from which, opened in order, closed in reverse."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -42,6 +43,7 @@ from service.route import add_routes
 from service.routes import routes
 from service.settings import Settings
 from service.tlog import TlogApi
+from service.tracing import tracing
 from service.websocket import WebSocketApi
 
 # The full text follows in pages of this size, this far apart, unless somebody searches: an index costs less in bulk,
@@ -94,6 +96,8 @@ async def open_log(settings: Settings, folder: DataFolder) -> EventLog:
 
 async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     settings, gate, log, tables = opened.settings, opened.gate, opened.log, opened.tables
+    traces = tracing(os.environ)
+    stack.push_async_callback(traces.close)
     await stack.enter_async_context(_in_background(gate.keep_fresh()))
     reader = Reader(await open_reader(opened.folder.events))
     stack.push_async_callback(reader.close)
@@ -109,9 +113,9 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
             feed.watch(changes)
 
     build = partial(Runner, log, tables=tables, condemn=tables.condemn)
-    notes = build(Notes(), announce=announce)
-    search = build(Search(), linger_s=SEARCH_LINGER_S, page_events=SEARCH_PAGE_EVENTS)
-    versions = build(Versions(), linger_s=VERSIONS_LINGER_S)
+    notes = build(traces.projection(Notes()), announce=announce)
+    search = build(traces.projection(Search()), linger_s=SEARCH_LINGER_S, page_events=SEARCH_PAGE_EVENTS)
+    versions = build(traces.projection(Versions()), linger_s=VERSIONS_LINGER_S)
     runners: list[Runner[Any]] = [notes, search, versions]
     for runner in runners:
         await stack.enter_async_context(_in_background(runner.run()))
@@ -122,12 +126,12 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     hub = Hub(log, EventsFeed(log, log.head), notes_feed, metrics)
     await stack.enter_async_context(hub.running())
     freshness = Freshness(log, notes.checkpoint)
-    loop = CommandLoop(log, queries, freshness, settings.require_if_match)
+    loop = CommandLoop(traces.log(log), queries, freshness, settings.require_if_match)
     places = Places(settings.max_connections, settings.max_connections_per_address)
     websocket = WebSocketApi(log, hub, metrics, gate, places)
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     middleware = outermost(log, freshness, metrics, settings.access_log)
-    app = web.Application(middlewares=[middleware], client_max_size=requests.BODY_BYTES_MAX)
+    app = web.Application(middlewares=[*traces.middlewares(), middleware], client_max_size=requests.BODY_BYTES_MAX)
     audit = AuditApi(log, Past(tables), Freshness(log, versions.checkpoint), reader)
     notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop, audit=audit)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
