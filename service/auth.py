@@ -166,8 +166,10 @@ def identity_of(claims: dict[str, Any]) -> Identity:
     try:
         known = msgspec.convert(claims, Claims)
         known.sub.encode()  # half a surrogate pair is no text that can be stored
-    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError):
-        raise Unauthorized("a claim of the token is not as expected: sub, exp or scope") from None
+    except msgspec.ValidationError as error:  # says which claim and what was expected, not what it is
+        raise Unauthorized(f"a claim of the token does not fit: {error}") from None
+    except (UnicodeEncodeError, OverflowError):
+        raise Unauthorized("a claim of the token does not fit: sub or exp") from None
     return Identity(known.sub, frozenset(known.scope.split(" ")) - {""}, known.exp)
 
 

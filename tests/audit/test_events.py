@@ -12,6 +12,7 @@ from events.record import NewEvent
 from events.transfer import import_log
 from events.views import EventFilter, select_forward
 from projections.rebuild import open_log_file
+from service.event_stream import PAGE_EVENTS_ALONE, PAGE_EVENTS_BUSY, REST_FACTOR, Courtesy
 from tests.audit.histories import History, Json, json_lines
 from tests.engines import found_in
 from tests.service.running import Running, until
@@ -110,6 +111,23 @@ async def test_ndjson_ends_at_the_head_of_its_beginning_and_lets_others_write(no
         await notelog.note("while it is read")
         rest = await response.content.read()
     assert len(list(json_lines(first + rest))) == 30
+
+
+async def test_a_stream_makes_room_for_others(notelog: Running) -> None:
+    """When somebody has written meanwhile, a page is small and is followed by a rest of nine times what it took."""
+    courtesy, loop = Courtesy(notelog.log), asyncio.get_running_loop()
+
+    async def alone() -> bool:
+        await courtesy.rest(0.0)
+        return courtesy.page_events == PAGE_EVENTS_ALONE
+
+    for _ in range(3):
+        await until(alone, "alone it takes large pages")
+        await notelog.note("somebody writes")
+        began = loop.time()
+        await courtesy.rest(0.02)
+        assert loop.time() - began > 0.02 * REST_FACTOR * 0.99
+        assert courtesy.page_events == PAGE_EVENTS_BUSY
 
 
 async def test_a_reader_that_goes_away_ends_its_stream(notelog: Running) -> None:

@@ -62,6 +62,22 @@ async def test_tiles_and_entries_of_every_width_are_those_of_the_tree(
     assert above == trees.hash(0, 256) + trees.hash(256, 512)
 
 
+async def test_every_partial_tile_that_a_size_needs_is_served(stopped: Running, history: History) -> None:
+    """Whichever size somebody keeps a checkpoint of, the tiles of that size are there, also when they have grown."""
+    await stopped.start()
+    await published(stopped, 600)
+    leaves = [sha256(b"\x00", entry(record)) for record in history.records]
+    trees = Trees(leaves)
+    for size in range(1, 601):
+        full, width = divmod(size, 256)
+        if width:
+            tile = await stopped.get(f"/tlog/tile/0/{tile_name(full)}.p/{width}")
+            assert tile.body == b"".join(leaves[full * 256 : size]), size
+        if full:
+            above = await stopped.get(f"/tlog/tile/1/000.p/{full}")
+            assert above.body == b"".join(trees.hash(at * 256, at * 256 + 256) for at in range(full)), size
+
+
 NO_TILES = """
     0/002 0/003 0/002.p/89 0/002.p/0 0/002.p/256 0/002.p/08 1/000.p/3 1/000 2/000.p/1 00/000 64/000 0/x000/000 0/0
     0/1000 entries/002 entries/002.p/89 0/000.p/ x/000 0/000/x -1/000

@@ -1,7 +1,9 @@
 """Export, import, backup: a log that moves keeps every byte, and a copy is another log."""
 
+import asyncio
 import json
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -136,6 +138,47 @@ async def test_a_backup_of_a_running_service_is_whole_and_then_only_what_is_new(
     assert found_in(copy / "events.db") == found_in(notelog.data / "events.db")
     assert result(await beside("verify", "--data", copy, "--json"))["up_to"]["ledger"] >= 30
     assert not (copy / "ledger-key.pem").exists()
+
+
+async def test_a_backup_beside_writers_is_the_log_up_to_a_position(notelog: Running) -> None:
+    """While clients create, edit and delete, each run copies a beginning of the log, in which verify finds nothing."""
+    copy, writing = notelog.data.parent / "copy", True
+
+    async def write() -> None:
+        number = 0
+        while writing:
+            number += 1
+            note = await notelog.note(f"number {number}")
+            await notelog.patch(f"/notes/{note['id']}", {"priority": number})
+            if number % 3 == 0:
+                await notelog.delete(f"/notes/{note['id']}")
+
+    task, reached = asyncio.create_task(write()), 0
+    try:
+        for _ in range(3):
+            done = result(await beside("backup", "--data", notelog.data, copy, "--json"))
+            assert done["position"] == reached + done["copied"]
+            assert result(await beside("verify", "--data", copy, "--json"))["ok"]
+            reached = done["position"]
+    finally:
+        writing = False
+        await task
+    assert found_in(copy / "events.db") == found_in(notelog.data / "events.db")[:reached]
+
+
+@pytest.mark.faults
+def test_a_backup_that_is_killed_anywhere_can_be_run_again(dice: random.Random, tmp_path: Path) -> None:
+    """SIGKILL at random moments: what was copied stays, the next run copies the rest, and verify finds nothing."""
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    lines = b"".join(History(dice, 3000).lines())
+    assert notelog("import", "-", "--data", data, stdin=lines).returncode == 0
+    for _ in range(count("command_kills")):
+        if dice.random() < 0.3:
+            shutil.rmtree(copy, ignore_errors=True)
+        killed_after(dice.uniform(0.2, 1.0), "backup", "--data", data, copy)
+    assert result(notelog("backup", "--data", data, copy, "--json"))["position"] == 3000
+    assert found_in(copy / "events.db") == found_in(data / "events.db")
+    assert result(notelog("verify", "--data", copy, "--json"))["ok"]
 
 
 async def test_the_copys_first_start_makes_it_another_log(

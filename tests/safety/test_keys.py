@@ -263,6 +263,18 @@ async def test_the_subject_is_the_actor(running: Running, issuer: Issuer) -> Non
     assert event.json["actor"] == made.json["created_by"]
 
 
+async def test_a_subject_that_cannot_be_an_actor_is_told_so(running: Running, issuer: Issuer) -> None:
+    """Too long a ``sub`` is refused before anything is judged: which claim, what is expected, and not what it says."""
+    await running.start(auth_secret=Secret(SECRET), auth_audience="notelog")
+    for length in (201, 4097, 5000):
+        token = issuer.token("notes:write", shared=True, sub="x" * length)
+        headers = {"Authorization": f"Bearer {token}"}
+        refused = await running.ask("POST", "/notes", {"title": "Milk"}, headers=headers)
+        assert (refused.status, running.log.head) == (401, 0)
+        assert "length <= 200 - at `$.sub`" in refused.json["detail"]
+        assert "xxx" not in refused.json["detail"]
+
+
 async def test_keys_belong_to_their_subject(running: Running, issuer: Issuer) -> None:
     """The same Idempotency-Key of two subjects is two keys."""
     await running.start(auth_secret=Secret(SECRET), auth_audience="notelog")
