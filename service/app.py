@@ -53,6 +53,9 @@ SEARCH_PAGE_EVENTS = 250
 # So do the versions, unless somebody asks for the past.
 VERSIONS_LINGER_S = 0.25
 
+# Where the log of the application is found.
+LOG = web.AppKey("log", EventLog)
+
 logger = structlog.get_logger(__name__)
 
 
@@ -132,6 +135,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     await stack.enter_async_context(_in_background(websocket.keep_alive()))
     middleware = outermost(log, freshness, metrics, settings.access_log)
     app = web.Application(middlewares=[*traces.middlewares(), middleware], client_max_size=requests.BODY_BYTES_MAX)
+    app[LOG] = log
     audit = AuditApi(log, Past(tables), Freshness(log, versions.checkpoint), reader)
     notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop, audit=audit)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())

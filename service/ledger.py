@@ -11,7 +11,7 @@ from events.copies import Parent
 from events.folder import DataFolder
 from events.log import EventLog
 from projections.ledger import Ledger
-from projections.ledger_book import LedgerBook, LedgerDoesNotFit
+from projections.ledger_book import LedgerBook, LedgerDoesNotFit, replica_is_there
 from projections.ledger_keeper import LedgerKeeper
 from projections.projection import ProjectionStopped
 from projections.runner import Runner, State, Written
@@ -39,6 +39,7 @@ class LedgerPart:
         """Open the file. ``others``: the file of the other tables, which a runner that stands still is said to use."""
         if self._key is not None:
             self.signer = Signer(origin(log.epoch), self._key)
+        await replica_is_there(self._folder.ledger, log)
         try:
             self._book = await LedgerBook.open(self._folder.ledger, log, parent.epoch if parent else None)
         except LedgerDoesNotFit as error:

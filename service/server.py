@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
 
-from service.app import service
+from events.errors import FolderError
+from service.app import LOG, service
 from service.protocol import Runner
 from service.settings import Settings, WrongSetting
 from service.sockets import allow_descriptors
@@ -24,19 +25,47 @@ logger = structlog.get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT, then finish what is under way and return.
 
-    Raises ``FolderError`` and ``WrongSetting`` before anything is served.
+    Raises ``FolderError``, ``ClusterError`` and ``WrongSetting`` before anything is served, and ``FolderError`` after
+    an orderly stop when the log turned out to be broken.
     """
-    stopping = asyncio.Event()
+    stop = _Stop()
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_, stopping.set)
+        loop.add_signal_handler(signal_, stop.ask)
     _allow_descriptors(settings)
-    async with serving(settings) as url:
-        _collect_less()
-        logger.info("listening", url=url)
-        await stopping.wait()
-        logger.info("stopping")
+    try:
+        async with serving(settings, stop.ask) as url:
+            stop.begin()
+            _collect_less()
+            logger.info("listening", url=url)
+            await stop.asked.wait()
+            logger.info("stopping")
+    except asyncio.CancelledError:
+        if not stop.asked.is_set():
+            raise
     logger.info("stopped")
+    if stop.reason is not None:
+        raise stop.reason
+
+
+class _Stop:
+    """Whether the service was asked to stop. One that has not begun is cancelled: a node may wait long for its log."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.reason: FolderError | None = None
+        self._beginning = asyncio.current_task()
+
+    def ask(self, reason: FolderError | None = None) -> None:
+        """Stop. ``reason``: what has happened to the log."""
+        self.reason = self.reason or reason
+        if self._beginning is not None and not self.asked.is_set():
+            self._beginning.cancel()
+        self.asked.set()
+
+    def begin(self) -> None:
+        """It serves: from now on it stops in order."""
+        self._beginning = None
 
 
 def _collect_less() -> None:
@@ -60,17 +89,23 @@ def _allow_descriptors(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[str]:
+async def serving(
+    settings: Settings, on_broken: Callable[[FolderError], None] = lambda reason: None
+) -> AsyncIterator[str]:
     """The service on its socket, at the URL that this yields; at the end it finishes what is under way, and closes.
 
-    Raises ``FolderError`` and ``WrongSetting`` before anything is served.
+    ``on_broken`` is called when the log can never be used again.
+    Raises ``FolderError``, ``ClusterError`` and ``WrongSetting`` before anything is served.
     """
     async with service(settings) as app:
         runner = Runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
+        watch = asyncio.create_task(app[LOG].broken())
+        watch.add_done_callback(lambda task: None if task.cancelled() else on_broken(task.result()))
         try:
             yield await _listen(runner, settings)
         finally:
+            watch.cancel()
             await runner.cleanup()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 import signal
@@ -10,15 +11,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from events.jetstream_log import JetStreamLog
 from events.nats_settings import NatsSettings
 from events.record import NewEvent
+from events.stream_configuration import configuration
+from projections.signed_note import make_key
 from tests.faults.checker import read_events
 from tests.faults.process import Server, ServerEnded, until
+from tests.nats_servers import Ports
 
-from .cluster import GOES_ON_WITHIN_S, Cluster, digest
+from .cluster import GOES_ON_WITHIN_S, STREAM, Cluster, digest
 from .conftest import long_only
 
 pytestmark = pytest.mark.faults
@@ -206,3 +211,64 @@ async def test_a_newer_event_stops_the_projections(cluster: Cluster, tmp_path: P
 
     await until(says_so, GOES_ON_WITHIN_S, "/readyz says that an event is too new")
     assert (await node.read("/healthz"))[0] == 200
+
+
+@pytest.mark.parametrize("gone", ["deleted", "another one"])
+async def test_a_node_that_loses_its_stream_ends(cluster: Cluster, gone: str) -> None:
+    """A running node whose stream is gone, or is suddenly another one, stops with exit code 2 and one line that says
+    why; what its ledger and its log have stays as it is."""
+    await create(cluster.nodes[0], "kept")
+    await cluster.equal()
+    await ask_server(cluster, f"STREAM.DELETE.{STREAM}")
+    if gone == "another one":
+        await ask_server(cluster, f"STREAM.CREATE.{STREAM}", configuration(STREAM, 3))
+    for node in cluster.nodes:
+        await until(lambda node=node: not node.is_running(), GOES_ON_WITHIN_S, "the node has ended")
+        with pytest.raises(ServerEnded) as ended:
+            await node.is_ready()
+        assert ended.value.code == 2
+        (why,) = [line["text"] for line in node.log_lines() if "text" in line]
+        assert why.startswith("notelog: ")
+        assert ("there is no stream" if gone == "deleted" else "another stream") in why
+        assert len(read_events(node.data)) == 1
+
+
+async def test_a_node_that_waits_for_its_log_can_be_stopped(tmp_path: Path) -> None:
+    """SIGTERM while no server answers a new node ends it with 0, as at any other time."""
+    async with Server(tmp_path / "node", "--log", f"nats://127.0.0.1:{Ports().client}") as node:
+        node.launch()
+        await until((tmp_path / "node" / "lock").exists, GOES_ON_WITHIN_S, "the node has begun")
+        assert await node.stop() == 0
+
+
+async def test_a_node_that_builds_its_log_anew_raises_no_alarm(cluster: Cluster, tmp_path: Path) -> None:
+    """With `events.db` deleted and `ledger.db` kept a node copies the stream again and goes on with its ledger."""
+    key = tmp_path / "key.pem"
+    make_key(key)
+    async with Server(
+        tmp_path / "node", "--log", cluster.servers.url, environment={"NOTELOG_LEDGER_KEY": str(key)}
+    ) as node:
+        await node.start()
+        for number in range(30):
+            await create(node, f"note {number}")
+        await until(lambda: covers(node, 30), GOES_ON_WITHIN_S, "the ledger has all events")
+        assert await node.stop() == 0
+        for file in node.data.glob("events.db*"):
+            file.unlink()
+        await node.start()
+        await create(node, "one more")
+        await until(lambda: covers(node, 31), GOES_ON_WITHIN_S, "the ledger goes on")
+
+
+async def covers(node: Server, size: int) -> bool:
+    """Whether a checkpoint of that many events is signed."""
+    async with node.session.get(node.url + "/tlog/checkpoint") as answer:
+        return answer.status == 200 and int((await answer.text()).split("\n")[1]) >= size
+
+
+async def ask_server(cluster: Cluster, verb: str, body: object = None) -> None:
+    """Ask a server something that no node would."""
+    connection = await nats.connect(cluster.servers.url.split(","))
+    answer = await connection.request(f"$JS.API.{verb}", json.dumps(body).encode() if body else b"", timeout=20)
+    await connection.close()
+    assert "error" not in json.loads(answer.data), answer.data
