@@ -7,32 +7,36 @@ judged as if each had a transaction of its own. One that fails does not fail the
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 
 from msgspec.structs import astuple
 
 from events.errors import CommandReused, LogError, WrongExpectedPosition
 from events.log import Appended
 from events.record import COLUMNS, NewEvent, RecordedEvent
-from events.store import select_command, select_head
+from events.store import select_commands, select_head
 
 INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SALT_BYTES = 16
 
 
 class Batch:
-    """The judge and writer of one transaction. To be used inside ``BEGIN IMMEDIATE``."""
+    """The judge and writer of one transaction. To be used inside ``BEGIN IMMEDIATE``.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    ``commands``: those of all events that it will judge, looked up together.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, commands: Sequence[bytes]) -> None:
         self.records: list[RecordedEvent] = []
         self._connection = connection
         self._head = select_head(connection)
         self._last_note_id = connection.execute("SELECT coalesce(max(note_id), 0) FROM events").fetchone()[0]
         self._streams: dict[int, tuple[int, int]] = {}
-        self._commands: dict[tuple[bytes, int], RecordedEvent] = {}
+        self._commands = {(first.command, first.part): first for first in select_commands(connection, commands)}
 
     def judge(self, event: NewEvent, expected: int) -> Appended | LogError:
         """What becomes of one event. The command comes first: a repeat is a repeat whatever happened since."""
-        if event.command is not None and (first := self._find(event.command, event.part)):
+        if event.command is not None and (first := self._commands.get((event.command, event.part))):
             return _repeat(first, event)
         position, version = self._last_of(event.note_id)
         if position != expected:
@@ -42,9 +46,6 @@ class Batch:
     def write(self) -> None:
         """Insert what was accepted."""
         self._connection.executemany(INSERT, [astuple(record) for record in self.records])
-
-    def _find(self, command: bytes, part: int) -> RecordedEvent | None:
-        return self._commands.get((command, part)) or select_command(self._connection, command, part)
 
     def _last_of(self, note_id: int | None) -> tuple[int, int]:
         """Position and version of the stream's last event; (0, 0) when it has none."""

@@ -198,7 +198,7 @@ def _write(connection: sqlite3.Connection, batch: list[_Pending], folder: Path) 
     require_room(folder, sum(pending.event.size_bytes for pending in batch))
     try:
         connection.execute("BEGIN IMMEDIATE")
-        writing = Batch(connection)
+        writing = Batch(connection, [command for pending in batch if (command := pending.event.command)])
         outcomes = [writing.judge(pending.event, pending.expected) for pending in batch]
         if batch:
             writing.write()

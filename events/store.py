@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import time
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from itertools import accumulate
@@ -25,6 +25,8 @@ APPLICATION_ID = 0x6E6C6F67  # "nlog", sqlite.org/pragma.html#pragma_application
 FORMAT = 1
 # What a follower may lag behind and still be served from memory: at 1 KiB an event, 8,000 events.
 TAIL_BYTES_MAX = 8 * 1024 * 1024
+# How many commands are looked up in one statement.
+COMMANDS_MAX = 64
 
 
 class EventStore(EventLog):
@@ -191,6 +193,16 @@ def select_command(connection: sqlite3.Connection, command: bytes, part: int = 0
     """The record of a command."""
     row = connection.execute(f"SELECT {COLUMNS} FROM events WHERE command = ? AND part = ?", (command, part)).fetchone()
     return RecordedEvent(*row) if row else None
+
+
+def select_commands(connection: sqlite3.Connection, commands: Sequence[bytes]) -> Iterator[RecordedEvent]:
+    """The records of many commands, in a few statements: each alone would give the interpreter's lock away."""
+    for start in range(0, len(commands), COMMANDS_MAX):
+        some = commands[start : start + COMMANDS_MAX]
+        places = 1 << (len(some) - 1).bit_length()  # a power of two: few statements are prepared, NULL is no command
+        wanted = f"SELECT {COLUMNS} FROM events WHERE command IN ({', '.join('?' * places)})"
+        for row in connection.execute(wanted, [*some, *[None] * (places - len(some))]):
+            yield RecordedEvent(*row)
 
 
 def select_head(connection: sqlite3.Connection) -> int:

@@ -4,14 +4,15 @@ Swagger UI and the viewer of AsyncAPI come from Python packages and are served f
 no inline script or style, so its policy allows none: only files of this service run, and only they are fetched.
 """
 
+import asyncio
 from collections.abc import Iterable
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
-from service import asyncapi, openapi
 from service.files import Files
 from service.requests import JSON
 from service.route import Route
@@ -28,21 +29,22 @@ class DocsApi:
 
     def __init__(self) -> None:
         self._files = Files(_files())
-        self._openapi = b""
-        self._asyncapi = b""
+        self._routes: list[Route] = []
+        self._authentication = False
 
     def describe(self, routes: Iterable[Route], authentication: bool) -> None:
-        """Make the descriptions, once all routes are known."""
-        self._openapi = msgspec.json.encode(openapi.describe(routes, authentication))
-        self._asyncapi = msgspec.json.encode(asyncapi.describe())
+        """Say what the descriptions are of, once all routes are known."""
+        self._routes, self._authentication = list(routes), authentication
 
     async def openapi(self, request: web.Request) -> web.Response:
         """``GET /openapi.json``: the REST API described."""
-        return web.Response(body=self._openapi, headers={"Content-Type": JSON})
+        openapi, _ = await asyncio.to_thread(lambda: self._descriptions)
+        return web.Response(body=openapi, headers={"Content-Type": JSON})
 
     async def asyncapi(self, request: web.Request) -> web.Response:
         """``GET /asyncapi.json``: the websocket described."""
-        return web.Response(body=self._asyncapi, headers={"Content-Type": JSON})
+        _, asyncapi = await asyncio.to_thread(lambda: self._descriptions)
+        return web.Response(body=asyncapi, headers={"Content-Type": JSON})
 
     async def page(self, request: web.Request) -> web.Response:
         """``GET /docs``: both on a page."""
@@ -51,6 +53,16 @@ class DocsApi:
     async def file(self, request: web.Request) -> web.Response:
         """``GET /docs/{file}``: what the page is made of."""
         return await self._files.answer(request, request.match_info["file"])
+
+    @cached_property
+    def _descriptions(self) -> tuple[bytes, bytes]:
+        """Both as JSON, made when somebody asks first: it takes longer than the rest of a start."""
+        from service import asyncapi, openapi
+
+        return (
+            msgspec.json.encode(openapi.describe(self._routes, self._authentication)),
+            msgspec.json.encode(asyncapi.describe()),
+        )
 
 
 def _files() -> dict[str, Path]:
