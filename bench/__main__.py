@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from bench import crowd, disk, feed, growth, machine, profiles, report, rest
+from bench import crowd, disk, feed, growth, machine, profiles, report, rest, safety
 from bench.stage import Run
 
 MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
@@ -20,12 +20,14 @@ MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
     "edit": rest.edit,
     "disk": disk.disk,
     "growth": growth.growth,
+    "start": safety.start,
     "fanout": feed.fanout,
     "burst": feed.burst,
     "latency": feed.latency,
     "hung": crowd.hung,
     "idle": crowd.idle,
     "resume": crowd.resume,
+    "slow": safety.slow,
     "profile": profiles.profile,
 }
 SOCKETS_MAX = 20_000  # 10,000 connections and room; contenders inherit it

@@ -94,9 +94,9 @@ def growth_target(operation: str, samples: Samples) -> Target:
     return Target(what, reached, 1 + ALLOWED + 2 * noise)
 
 
-def crash(place: Stage) -> tuple[Spread, Spread]:
-    """Kills the large one while it writes, and starts it again: seconds to ready, and the most memory that it took."""
-    contender, server = place.servers[LARGE]
+def crash(place: Stage, name: str = LARGE) -> tuple[Spread, Spread]:
+    """Kills one of them while it writes, and starts it again: seconds to ready, and the most memory that it took."""
+    contender, server = place.servers[name]
     ready, memory = [], []
     for number in range(CRASHES):
         progress(f"crash {number + 1} of {CRASHES}")

@@ -19,12 +19,12 @@ COUNTS = {
     "broken_disks":        (    1,      2,     10),  # on which no fsync succeeds for a while
     "disk_full_rounds":    (    2,     10,    100),
     "cut_replies":         (1_000,  1_000, 10_000),
-    "command_kills":       (    6,     30,    300),  # of rebuild and of import
+    "command_kills":       (    6,     20,    300),  # of each: rebuild, import, backup
     "flips":               (   30,  1_000, 10_000),
     "index_flips":         (   20,    200,  2_000),  # in the full-text index
     "flipped_columns":     (   12,    100,    100),  # more than there are: all of them
     "tree_sizes":          (   40,    300,    300),  # of Merkle trees, whose proofs are all checked
-    "clock_jumps":         (    4,     30,    300),
+    "clock_jumps":         (    4,     20,    300),
     "stopped_s":           (    2,     30,     30),  # SIGSTOP
     "slow_sockets":        (   60,    500,    500),  # of each kind
     "vanished_sockets":    (    0,     50,     50),  # of each kind; takes 40 s whatever the number

@@ -30,7 +30,7 @@ def row(name: str) -> str:
 
 def test_every_setting_is_there() -> None:
     """Each flag and variable that the service reads stands in the page."""
-    names = {*settings._ENVIRONMENT, *(flag for option in serve.params for flag in option.opts)}
+    names = {*settings.ENVIRONMENT, *(flag for option in serve.params for flag in option.opts)}
     for option in serve.params:
         names |= {option.envvar} if isinstance(option.envvar, str) else set(option.envvar or ())
     hidden = {"--require-if-match", "--access-log"}  # their variables are what the interface names
