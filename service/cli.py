@@ -11,20 +11,32 @@ import click
 from events.errors import ClusterError, FolderError
 from service import maintenance_commands, transfer_commands
 from service.doctor_command import doctor_command
-from service.settings import Settings, WrongSetting, from_environment
+from service.settings import ENVIRONMENT, Settings, WrongSetting, from_environment
 from service.tail_command import tail_command
 from service.token_command import token
 from service.verify_command import verify_command
+from service.version import VERSION
 
 EXIT_USAGE = 2
 
 
+class Serve(click.Command):
+    """``serve``, whose help also lists what is set in the environment only."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        hidden = [option for option in self.params if isinstance(option, click.Option) and option.hidden]
+        rows = [(str(option.envvar), str(option.help)) for option in hidden]
+        with formatter.section("In the environment only (all of docs/OPERATIONS.md in a line each)"):
+            formatter.write_dl([*rows, *((name, variable.meaning) for name, variable in ENVIRONMENT.items())])
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="notelog %(version)s")
 def commands() -> None:
     """An event-sourced notes service: an append-only log, the notes built from it, and their changes live."""
 
 
-@commands.command()
+@commands.command(cls=Serve)
 @click.option(
     "--data", envvar="NOTELOG_DATA", default="notelog-data", show_default=True, help="Folder of the log and its tables."
 )
@@ -39,10 +51,27 @@ def commands() -> None:
 )
 @click.option("--log", envvar="NOTELOG_LOG", default="sqlite", show_default=True, help="sqlite, or nats://host:port,…")
 @click.option("--insecure", envvar="NOTELOG_INSECURE", is_flag=True, help="Listen on an open address without tokens.")
-@click.option("--require-if-match", envvar="NOTELOG_REQUIRE_IF_MATCH", type=bool, default=False, hidden=True)
-@click.option("--access-log", envvar="NOTELOG_ACCESS_LOG", type=bool, default=False, hidden=True)
+@click.option(
+    "--require-if-match",
+    envvar="NOTELOG_REQUIRE_IF_MATCH",
+    type=bool,
+    default=False,
+    hidden=True,
+    help="true: a change of a note without If-Match is refused (428).",
+)
+@click.option(
+    "--access-log",
+    envvar="NOTELOG_ACCESS_LOG",
+    type=bool,
+    default=False,
+    hidden=True,
+    help="true: a log line for each request. What fails with 5xx is always logged.",
+)
 def serve(data: str, **options: Any) -> None:
-    """Run the whole service in one process."""
+    """Run the whole service in one process, until SIGTERM or Ctrl-C.
+
+    A wrong setting ends it with exit code 2 and one line that names the setting. See also: notelog doctor.
+    """
     settings = Settings(data=Path(data), **options, **from_environment(os.environ))
     settings.check()
     _run_service(settings)
@@ -52,6 +81,10 @@ commands.add_command(token)
 OTHERS = (verify_command, tail_command, doctor_command)
 for command in (*maintenance_commands.COMMANDS, *transfer_commands.COMMANDS, *OTHERS):
     commands.add_command(command)
+for command in commands.commands.values():
+    for option in command.params:
+        if isinstance(option, click.Option):
+            option.show_envvar = option.envvar is not None
 
 
 def _run_service(settings: Settings) -> None:
@@ -91,5 +124,4 @@ def _in_environment(error: click.UsageError) -> str:
 
 def _end(message: str) -> None:
     print(f"notelog: {' '.join(message.split())}", file=sys.stderr)
-
     sys.exit(EXIT_USAGE)

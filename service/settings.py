@@ -86,18 +86,26 @@ class Settings(Struct, frozen=True):
                 raise WrongSetting(f"NOTELOG_AUTH_{name}: means nothing without NOTELOG_AUTH_SECRET or _JWKS")
 
 
+class Variable(Struct, frozen=True):
+    """A setting that has no option. ``parse`` raises ``ValueError``; ``meaning``: what ``serve --help`` says of it."""
+
+    field: str
+    parse: Callable[[str], Any]
+    meaning: str
+
+
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """The settings that have no option on the command line, where every user of the machine could read a secret.
 
     An empty value counts as unset, but for what guards the door: there it is a mistake. Raises ``WrongSetting``.
     """
     values = {}
-    for name, (field, parse) in _ENVIRONMENT.items():
+    for name, variable in ENVIRONMENT.items():
         text = environment.get(name)
         if text is None or (not text.strip() and not name.startswith("NOTELOG_AUTH_")):
             continue
         try:
-            values[field] = parse(text)
+            values[variable.field] = variable.parse(text)
         except ValueError as error:
             raise WrongSetting(f"{name}: {error}") from None
     return values
@@ -153,25 +161,39 @@ def _rate(text: str) -> str:
     return text
 
 
-_ENVIRONMENT: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "NOTELOG_AUTH_SECRET": ("auth_secret", _secret),
-    "NOTELOG_AUTH_JWKS": ("auth_jwks", _given),
-    "NOTELOG_AUTH_ISSUER": ("auth_issuer", _given),
-    "NOTELOG_AUTH_AUDIENCE": ("auth_audience", _given),
-    "NOTELOG_ALLOWED_ORIGINS": ("allowed_origins", _origins),
-    "NOTELOG_MAX_CONNECTIONS": ("max_connections", _count),
-    "NOTELOG_MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", _count),
-    "NOTELOG_LEDGER_KEY": ("ledger_key", Path),
-    "NOTELOG_RATE_LIMIT": ("rate_limit", _rate),
-    "NOTELOG_NATS_STREAM": ("nats_stream", _stream_name),
-    "NOTELOG_NATS_REPLICAS": ("nats_replicas", _replicas),
-    "NOTELOG_NATS_USER": ("nats_user", _given),
-    "NOTELOG_NATS_PASSWORD": ("nats_password", _secret),
-    "NOTELOG_NATS_NKEY_SEED": ("nats_nkey_seed", _file),
-    "NOTELOG_NATS_CREDENTIALS": ("nats_credentials", _file),
-    "NOTELOG_NATS_TLS_CA": ("nats_tls_ca", _file),
-    "NOTELOG_NATS_TLS_CERTIFICATE": ("nats_tls_certificate", _file),
-    "NOTELOG_NATS_TLS_KEY": ("nats_tls_key", _file),
+ENVIRONMENT: dict[str, Variable] = {
+    "NOTELOG_AUTH_SECRET": Variable(
+        "auth_secret", _secret, "Ask for tokens, signed with this secret (HS256, at least 32 bytes)."
+    ),
+    "NOTELOG_AUTH_JWKS": Variable(
+        "auth_jwks", _given, "Ask for tokens of an identity provider: its key set, a file or a URL."
+    ),
+    "NOTELOG_AUTH_ISSUER": Variable("auth_issuer", _given, "What the iss of a token must be."),
+    "NOTELOG_AUTH_AUDIENCE": Variable("auth_audience", _given, "What must be in the aud of a token."),
+    "NOTELOG_ALLOWED_ORIGINS": Variable(
+        "allowed_origins", _origins, "Pages of other origins that may ask: https://app.example, …; *: all."
+    ),
+    "NOTELOG_MAX_CONNECTIONS": Variable("max_connections", _count, "Websockets at the same time. Default: 20000."),
+    "NOTELOG_MAX_CONNECTIONS_PER_ADDRESS": Variable(
+        "max_connections_per_address", _count, "The same for one address. Default: no limit."
+    ),
+    "NOTELOG_LEDGER_KEY": Variable(
+        "ledger_key", Path, "The Ed25519 key (PEM) that signs. Default: one of its own in the folder."
+    ),
+    "NOTELOG_RATE_LIMIT": Variable(
+        "rate_limit", _rate, "Requests in a time, for each who asks: 20/second. Default: no limit."
+    ),
+    "NOTELOG_NATS_STREAM": Variable(
+        "nats_stream", _stream_name, "The stream of the distributed log. Default: notelog."
+    ),
+    "NOTELOG_NATS_REPLICAS": Variable("nats_replicas", _replicas, "Its replicas: 1, 3 or 5. Default: 3 in a cluster."),
+    "NOTELOG_NATS_USER": Variable("nats_user", _given, "Who this node is to NATS."),
+    "NOTELOG_NATS_PASSWORD": Variable("nats_password", _secret, "And the password."),
+    "NOTELOG_NATS_NKEY_SEED": Variable("nats_nkey_seed", _file, "Or a file with the seed of an nkey."),
+    "NOTELOG_NATS_CREDENTIALS": Variable("nats_credentials", _file, "Or a file with credentials."),
+    "NOTELOG_NATS_TLS_CA": Variable("nats_tls_ca", _file, "Who is trusted for TLS to NATS: a file."),
+    "NOTELOG_NATS_TLS_CERTIFICATE": Variable("nats_tls_certificate", _file, "This node's certificate: a file."),
+    "NOTELOG_NATS_TLS_KEY": Variable("nats_tls_key", _file, "And its key: a file."),
 }
 
 

@@ -1,5 +1,6 @@
 """The house is in order: imports go down, the promises have tests, and what can be seen from outside is documented."""
 
+import ast
 import inspect
 import json
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 import grimp
 import pytest
+from click.testing import CliRunner
 
 import events.log
 from events.codec import SCHEMAS
@@ -19,7 +21,7 @@ from service.metrics import Metrics
 from service.problems import PROBLEMS
 from service.route import Route
 from service.routes import routes
-from service.settings import _ENVIRONMENT, Settings
+from service.settings import ENVIRONMENT, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("service", "projections", "events")
@@ -86,25 +88,49 @@ def test_each_setting_is_documented() -> None:
     options = [
         name for option in parameters if isinstance(option, click.Option) and not option.hidden for name in option.opts
     ]
-    variables = set(_ENVIRONMENT)
+    variables = set(ENVIRONMENT)
     for option in parameters:
         variables |= set([option.envvar] if isinstance(option.envvar, str) else option.envvar or [])
     assert_documented([*options, *variables])
-    fields = {field for field, _ in _ENVIRONMENT.values()} | {option.name for option in parameters}
+    fields = {variable.field for variable in ENVIRONMENT.values()} | {option.name for option in parameters}
     assert fields == set(Settings.__struct_fields__), "a setting that cannot be set from outside, or the reverse"
 
 
-def test_each_command_is_documented_and_explains_itself() -> None:
-    """Each command, and each option of it, stands in the documentation; its help has a sentence for each of them."""
+def test_each_command_is_documented() -> None:
+    """Each command, and each option of it, stands in the documentation."""
     assert_documented(f"notelog {name}" for name in cli.commands.commands)
-    options = []
-    for name, command in cli.commands.commands.items():
-        assert command.help, f"{name} has no help"
-        for option in command.params:
-            if isinstance(option, click.Option) and not option.hidden:
-                assert option.help, f"{name} {option.opts[0]} has no help"
-                options += option.opts
-    assert_documented(options)
+    assert_documented(name for command in cli.commands.commands.values() for name in names_of_options(command))
+
+
+@pytest.mark.parametrize("name", cli.commands.commands)
+def test_each_command_explains_itself(name: str) -> None:
+    """`--help` says what the command does, what it takes, and of each option what it means and which variable of the
+    environment stands for it; that of `serve` has every variable there is."""
+    command = cli.commands.commands[name]
+    shown = CliRunner().invoke(cli.commands, [name, "--help"], prog_name="notelog", terminal_width=200)
+    assert shown.exit_code == 0
+    help_ = " ".join(shown.output.split())
+    assert len((command.help or "").split(".")[0].split()) >= 5, f"{name}: no sentence says what it does"
+    for parameter in command.params:
+        if not isinstance(parameter, click.Option):
+            assert parameter.make_metavar(click.Context(command)) in command.help, f"{name}: {parameter.name}"
+            continue
+        if parameter.hidden:
+            continue
+        assert parameter.help, f"{name}: {parameter.opts[0]} has no help"
+        assert parameter.help in help_, f"{name}: {parameter.opts[0]}"
+        for variable in [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []:
+            assert variable in help_, f"{name}: {variable}"
+    if name == "serve":
+        for variable, setting in ENVIRONMENT.items():
+            assert variable in help_
+            assert setting.meaning in help_
+
+
+def names_of_options(command: click.Command) -> list[str]:
+    """What can be written behind a command."""
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    return [name for option in options for name in option.opts]
 
 
 def test_each_problem_and_close_code_is_documented() -> None:
@@ -164,3 +190,31 @@ def test_the_grafana_dashboard_fits_the_metrics() -> None:
     stems = {re.sub("_(bucket|sum|count|total)$", "", name) for name in asked}
     assert {re.sub("_(bucket|sum|count|total)$", "", name) for name in metrics() if "notelog_" in name} <= stems
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_each_test_states_its_promise() -> None:
+    """Each test says in its docstring what it proves, and each file of the project what it is about."""
+    for folder in (*FLOORS, "tests", "bench"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            tree = ast.parse(file.read_text())
+            assert ast.get_docstring(tree) or not tree.body, f"{file.relative_to(ROOT)} does not say what it is about"
+            for function in ast.walk(tree):
+                if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name.startswith("test_"):
+                    where = f"{file.relative_to(ROOT)}: {function.name}"
+                    assert folder != "tests" or ast.get_docstring(function), f"{where} does not state its promise"
+
+
+def test_each_link_leads_somewhere() -> None:
+    """Each file that a page names by a link is there, and each heading that it points to."""
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+            path, _, heading = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not heading or heading in headings(target), f"{page.name}: {link}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub names them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
