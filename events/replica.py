@@ -46,9 +46,18 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
 def encode(event: NewEvent, at: int, salt: bytes) -> bytes:
     """The message of a new event."""
+    return _encode(event.note_id, event, at, salt)
+
+
+def encode_record(record: RecordedEvent) -> bytes:
+    """The message that the record is made of, where it stands in a log."""
+    return _encode(None if record.version == 1 else record.note_id, record, record.at, record.salt)
+
+
+def _encode(note_id: int | None, event: NewEvent | RecordedEvent, at: int, salt: bytes) -> bytes:
     return _encoder.encode(
         Message(
-            event.note_id,
+            note_id,
             event.type,
             event.schema,
             at,

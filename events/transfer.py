@@ -59,8 +59,8 @@ class NotImportable(NotelogError):
 class NotEmpty(NotelogError):
     """There are events already where an import should go."""
 
-    def __init__(self, path: Path, head: int) -> None:
-        super().__init__(f"{path} has {head} events already; an import needs an empty log")
+    def __init__(self, where: Path | str, head: int) -> None:
+        super().__init__(f"{where} has {head} events already; an import needs an empty log")
 
 
 _encoder = msgspec.json.Encoder()

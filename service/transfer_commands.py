@@ -1,5 +1,7 @@
 """Commands that move a log: export, import, backup."""
 
+import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -7,15 +9,18 @@ from typing import BinaryIO
 import click
 
 from events.backup import CopyDiffers, copy_log
+from events.copies import Parent
+from events.errors import ClusterError, FolderError, NotelogError
 from events.folder import DataFolder
 from events.log import PAGE_EVENTS_MAX
 from events.store import select_head
-from events.transfer import LINE_BYTES_MAX, NotEmpty, NotImportable, exported, import_log
+from events.transfer import LINE_BYTES_MAX, exported, import_log
 from projections.ledger_copy import LedgersDiffer, copy_ledger, select_ledger_checkpoint
 from projections.rebuild import open_log_file, pages, select_epoch
+from service.cluster import nats_settings
 from service.folder_options import data_option, existing, json_option
 from service.output import fail, print_bytes, progress_bar, show
-from service.settings import WrongSetting
+from service.settings import Settings, WrongSetting, from_environment
 
 
 @click.command("export")
@@ -38,30 +43,50 @@ def export_command(data: Path, after: int) -> None:
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @data_option
-@click.option("--log", envvar="NOTELOG_LOG", default="sqlite", show_default=True, help="sqlite is what is taken.")
+@click.option("--log", envvar="NOTELOG_LOG", default="sqlite", show_default=True, help="sqlite, or nats://host:port,…")
 @json_option
 def import_command(file: BinaryIO, data: Path, log: str, as_json: bool) -> None:
     """Make an empty log one that has the events of FILE (- for stdin), position for position.
 
-    The log gets an epoch of its own and notes which one it was. When it fails, nothing has happened.
+    The log gets an epoch of its own and notes which one it was. When it fails, nothing has happened; into a stream
+    (--log nats://…) it goes in batches, and is run again after a break to go on where it was.
     """
+    lines = iter(partial(file.readline, LINE_BYTES_MAX + 1), b"")
+    try:
+        with progress_bar("importing", None) as advance:
+            parent, found = _imported(lines, data, log, advance)
+    except NotelogError as error:
+        if isinstance(error, (FolderError, ClusterError, WrongSetting)):
+            raise
+        fail({"error": str(error)}, str(error), as_json)
+    show(
+        {"position": parent.position, "parent_epoch": parent.epoch} | ({"found": found} if found else {}),
+        f"imported {parent.position} events of the log {parent.epoch or '(empty)'}"
+        + (f"; {found} of them were there already" if found else ""),
+        as_json,
+    )
+
+
+def _imported(lines: Iterator[bytes], data: Path, log: str, advance: Callable[[int], None]) -> tuple[Parent, int]:
+    """Which log was imported, and how many of its events a run before had brought."""
     if log != "sqlite":
-        raise WrongSetting(f"--log {log}: importing goes into the embedded log only")
+        return _imported_into_stream(lines, log, advance)
     folder = DataFolder(data)
     folder.lock()
     try:
-        with progress_bar("importing", None) as advance:
-            lines = iter(partial(file.readline, LINE_BYTES_MAX + 1), b"")
-            parent = import_log(lines, folder.events, advance)
-    except (NotImportable, NotEmpty) as error:
-        fail({"error": str(error)}, str(error), as_json)
+        return import_log(lines, folder.events, advance), 0
     finally:
         folder.unlock()
-    show(
-        {"position": parent.position, "parent_epoch": parent.epoch},
-        f"imported {parent.position} events of the log {parent.epoch or '(empty)'}",
-        as_json,
-    )
+
+
+def _imported_into_stream(lines: Iterator[bytes], log: str, advance: Callable[[int], None]) -> tuple[Parent, int]:
+    settings = Settings(log=log, **from_environment(os.environ))
+    settings.check()
+    nats = nats_settings(settings)
+    from events.stream_import import import_into_stream  # NATS is imported for this only
+
+    imported = import_into_stream(lines, nats, advance)
+    return imported.parent, imported.found
 
 
 @click.command("backup")
