@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from bench import crowd, disk, feed, growth, machine, profiles, report, rest, safety
+from bench import audit, crowd, disk, feed, growth, lag, machine, picture, profiles, report, rest, safety
 from bench.stage import Run
 
 MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
@@ -18,10 +18,15 @@ MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
     "read": rest.read,
     "list": rest.listing,
     "edit": rest.edit,
+    "mixed": rest.mixed,
+    "many": rest.many,
+    "lag": lag.lag,
     "disk": disk.disk,
     "growth": growth.growth,
+    "audit": audit.audit,
     "start": safety.start,
     "fanout": feed.fanout,
+    "realtime": feed.realtime,
     "burst": feed.burst,
     "latency": feed.latency,
     "hung": crowd.hung,
@@ -54,6 +59,7 @@ def measured(name: str, given: argparse.Namespace) -> bool:
     print(f"\n{outcome.markdown()}\n", flush=True)
     if given.write:
         report.write(outcome, report.measured_on(given.seconds, given.rounds, idle))
+        picture.draw()
     return True
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.answers import ask_on, connect
-from bench.contender import BODY, NOTES, bare, notelog
+from bench.contender import BODY, NOTES, RECORDS, bare, notelog, pocketbase
+from bench.event_sources import EventSources
 from bench.figures import percentile, ratio, spread, spread_of
 from bench.report import Report, Table, Target
 from bench.server import Server
@@ -22,6 +23,7 @@ from bench.subscribers import Subscribers
 from bench.writer import Write, write_all, write_at_rate
 
 SUBSCRIBERS = 1000
+CROWDS = (1, 100, SUBSCRIBERS)
 BURST_EVENTS = 1000
 BURST_ROUNDS_MAX = 3  # a burst costs the bare loop a million writes
 BURST_CLIENTS = 64
@@ -51,16 +53,23 @@ class Delivered(Struct, frozen=True):
 class Side:
     """A server with its crowd of subscribers, and a connection to write through."""
 
-    def __init__(self, server: Server, readers: Subscribers, connection: HTTPConnection) -> None:
+    def __init__(self, server: Server, readers: Subscribers | EventSources, connection: HTTPConnection, crowd: int):
         """All are connected already."""
-        self.server, self.readers, self._connection = server, readers, connection
+        self.server, self.readers, self.crowd, self._connection = server, readers, crowd, connection
         self._sent = 0
 
     def write(self) -> None:
         """One note created, and waits until each subscriber has its event."""
         answer = ask_on(self._connection, self.server, NOTES.create, self._sent)
+        assert isinstance(self.readers, Subscribers)
         self.readers.reached(int(answer.headers["Notelog-Position"]))
         self._sent += 1
+
+    def write_record(self) -> None:
+        """The same at PocketBase."""
+        ask_on(self._connection, self.server, RECORDS.create, self._sent)
+        self._sent += 1
+        self.readers.received(self._sent * self.crowd)
 
     def broadcast(self, frame: str, times: int = 1) -> None:
         """The bare loop's own: sends the frame to each subscriber so many times, and waits until it is there."""
@@ -71,19 +80,47 @@ class Side:
 
 
 def fanout(run: Run) -> Report:
-    """1,000 subscribers, one event at a time: each event has reached all before the next is written."""
+    """1, 100, 1,000 subscribers, one event at a time: each has reached all before the next is written."""
+    tables = []
+    for crowd in CROWDS:
+        with stage() as place, sides(place, crowd) as (ours, theirs, frame):
+            deliver = (one_by_one(run, ours.write), one_by_one(run, lambda: theirs.broadcast(frame)))
+            table, beside = compare(run.rounds, (ours, theirs), deliver, 1.3)
+            tables.append(table)
+    return Report("fanout", "Fan-out, one event at a time", tables, [beside], [FAIRNESS])
 
-    def one_by_one(write: Callable[[], None]) -> int:
+
+def realtime(run: Run) -> Report:
+    """The same to 1,000 subscribers, beside the realtime feed of PocketBase."""
+    title = "Fan-out beside PocketBase's realtime feed"
+    if reason := pocketbase().missing:
+        return Report("realtime", title, [], [], [f"Left out: {reason}."])
+    with stage() as place, ExitStack() as stack:
+        ours = side(started(place), "events", stack)
+        server = place.start(pocketbase())
+        assert server
+        readers = stack.enter_context(EventSources(server))
+        readers.connect(SUBSCRIBERS)
+        connection = connect(server, BROADCAST_S_MAX)
+        stack.callback(connection.close)
+        theirs = Side(server, readers, connection, SUBSCRIBERS)
+        deliver = (one_by_one(run, ours.write), one_by_one(run, theirs.write_record))
+        table, beside = compare(run.rounds, (ours, theirs), deliver, 0.33)
+        remark = "Both sides' CPU holds the writes too; PocketBase uses both cores."
+        return Report("realtime", title, [table], [beside], [remark])
+
+
+def one_by_one(run: Run, write: Callable[[], None]) -> Callable[[], int]:
+    """A turn that writes one event after the other; it says how many."""
+
+    def turn() -> int:
         ends, events = time.monotonic() + run.seconds, 0
         while time.monotonic() < ends:
             write()
             events += 1
         return events
 
-    with stage() as place, sides(place) as (ours, theirs, frame):
-        deliver = (lambda: one_by_one(ours.write), lambda: one_by_one(lambda: theirs.broadcast(frame)))
-        table, beside = compare(run.rounds, (ours, theirs), deliver, 1.3)
-        return Report("fanout", "Fan-out, one event at a time", [table], [beside], [FAIRNESS])
+    return turn
 
 
 def burst(run: Run) -> Report:
@@ -91,6 +128,7 @@ def burst(run: Run) -> Report:
 
     def written(side: Side) -> int:
         writes = asyncio.run(write_all(side.server, BODY, BURST_EVENTS, BURST_CLIENTS))
+        assert isinstance(side.readers, Subscribers)
         side.readers.reached(max(write.position for write in writes))
         return BURST_EVENTS
 
@@ -125,25 +163,25 @@ def latency(run: Run) -> Report:
 
 
 @contextmanager
-def sides(place: Stage) -> Iterator[tuple[Side, Side, str]]:
-    """notelog and the bare loop with 1,000 subscribers each, and a frame of notelog's for the bare loop to send."""
+def sides(place: Stage, crowd: int = SUBSCRIBERS) -> Iterator[tuple[Side, Side, str]]:
+    """notelog and the bare loop with so many subscribers, and a frame of notelog's for the bare loop to send."""
     with ExitStack() as stack:
-        ours = side(started(place), "events", stack)
+        ours = side(started(place), "events", stack, crowd)
         ours.write()
         frame = ours.readers.figures().last
         server = place.start(bare(place.answers(ours.server)))
         assert server
-        yield ours, side(server, None, stack), frame
+        yield ours, side(server, None, stack, crowd), frame
 
 
-def side(server: Server, feed: str | None, stack: ExitStack) -> Side:
-    """1,000 subscribers of a server."""
-    progress(f"connecting {SUBSCRIBERS} to {server.name}")
+def side(server: Server, feed: str | None, stack: ExitStack, crowd: int = SUBSCRIBERS) -> Side:
+    """So many subscribers of a server."""
+    progress(f"connecting {crowd} to {server.name}")
     readers = stack.enter_context(Subscribers(server))
-    readers.connect(SUBSCRIBERS, feed)
+    readers.connect(crowd, feed)
     connection = connect(server, BROADCAST_S_MAX)
     stack.callback(connection.close)
-    return Side(server, readers, connection)
+    return Side(server, readers, connection, crowd)
 
 
 def started(place: Stage) -> Server:
@@ -157,7 +195,8 @@ def started(place: Stage) -> Server:
 def compare(
     rounds: int, both: tuple[Side, Side], deliver: tuple[Callable[[], int], Callable[[], int]], limit: float
 ) -> tuple[Table, Target]:
-    """Takes the two sides in turn; `deliver` does one turn of a side and says how many events it wrote."""
+    """Takes notelog and another in turn; `deliver` does one turn of a side and says how many events it wrote."""
+    names = [side.server.name.replace("bare", "bare loop") for side in both]
     taken: tuple[list[Delivered], list[Delivered]] = ([], [])
     for number in range(rounds):
         for samples, side_, work in zip(taken, both, deliver, strict=True):
@@ -165,16 +204,16 @@ def compare(
             samples.append(delivered(side_, work))
     rows = [
         [name, *(str(spread_of(samples, figure)) for _, figure in COLUMNS)]
-        for name, samples in zip(("notelog", "bare loop"), taken, strict=True)
+        for name, samples in zip(names, taken, strict=True)
     ]
-    columns = [f"{SUBSCRIBERS:,} subscribers", *(column for column, _ in COLUMNS)]
-    return Table(columns, rows), Target("CPU per delivery ÷ bare loop", ratio(*taken, "cpu_us"), limit)
+    columns = [f"{both[0].crowd:,} subscribers", *(column for column, _ in COLUMNS)]
+    return Table(columns, rows), Target(f"CPU per delivery ÷ {names[1]}", ratio(*taken, "cpu_us"), limit)
 
 
 def delivered(side: Side, work: Callable[[], int]) -> Delivered:
     """One turn of one side."""
     before, cpu_s = side.readers.figures(), side.server.cpu_s()
-    deliveries = work() * SUBSCRIBERS
+    deliveries = work() * side.crowd
     after, cpu_s = side.readers.figures(), side.server.cpu_s() - cpu_s
     clock_s = after.clock_s - before.clock_s
     return Delivered(

@@ -1,4 +1,4 @@
-"""Does it stay fast? A log of a million events beside one of a thousand, and beside a second one of a thousand.
+"""Does it stay fast? A log of a million events beside smaller ones, two of them equal.
 
 What two equal runs differ by is noise; what the large one differs by beyond that is growth.
 """
@@ -20,8 +20,8 @@ from bench.seed import fill
 from bench.server import MIB, POLL_S, READY_S_MAX, Server
 from bench.stage import Run, Stage, progress, stage
 
-SMALL_EVENTS = 1000
-SMALL, AGAIN, LARGE = "1,000 events", "1,000 events again", "large"
+SMALL_EVENTS, MEDIUM_EVENTS = 1000, 100_000
+SMALL, AGAIN, MEDIUM, LARGE = "1,000 events", "1,000 events again", "100,000 events", "large"
 OPERATIONS = {
     "create": "POST",
     "keyed": "POST with an Idempotency-Key",
@@ -37,7 +37,7 @@ CAUGHT_UP_S_MAX = 900.0  # all tables of a million events, full text too, on a b
 
 
 def growth(run: Run) -> Report:
-    """All operations on a small, an equal and a large log."""
+    """All operations on a small, an equal, a larger and a large log."""
     if reason := notelog().missing:
         return Report("growth", "A large log beside a small one", [], [], [f"Left out: {reason}."])
     with stage() as place:
@@ -45,6 +45,8 @@ def growth(run: Run) -> Report:
         taken = {operation: turns(place, run, operation, notes) for operation in OPERATIONS}
         tables = [table(OPERATIONS[operation], samples) for operation, samples in taken.items()]
         targets = [growth_target(operation, samples) for operation, samples in taken.items()]
+        dearer = ratio(taken["keyed"][LARGE], taken["create"][LARGE], "cpu_us")
+        targets.append(Target("CPU of a POST with an Idempotency-Key ÷ without, large", dearer, 1.3))
         ready, memory = crash(place)
         targets += [
             Target(f"seconds from start to ready after a SIGKILL, {run.events:,} events", ready, READY_S_TARGET),
@@ -58,7 +60,8 @@ def growth(run: Run) -> Report:
 def prepare(place: Stage, events: int) -> dict[str, int]:
     """Fills the three folders and starts notelog on each; how many notes each one holds."""
     notes = {}
-    for name, size in ((SMALL, SMALL_EVENTS), (AGAIN, SMALL_EVENTS), (LARGE, events)):
+    sizes = {SMALL: SMALL_EVENTS, AGAIN: SMALL_EVENTS, MEDIUM: min(MEDIUM_EVENTS, events), LARGE: events}
+    for name, size in sizes.items():
         progress(f"filling: {name}")
         contender = named(name)
         notes[name] = fill(place.folder_of(contender), size)

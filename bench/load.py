@@ -6,7 +6,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from bench.figures import Sample
 from bench.server import MIB, Server
@@ -17,11 +17,15 @@ WRK_S_EXTRA = 30.0  # wrk ends by itself after its time; this bounds it when it 
 
 
 class Request(Struct, frozen=True):
-    """What is asked. `%d` in the path is a note's id, in the body a number that is new each time."""
+    """What is asked. `%d` in the path is a note's id, in the body a number that is new each time.
+
+    `reads`: how many in a hundred are GETs of the path instead.
+    """
 
     method: str
     path: str
     body: str = ""
+    reads: int = 0
 
 
 class Requests(Struct, frozen=True):
@@ -31,6 +35,11 @@ class Requests(Struct, frozen=True):
     read: Request
     list: Request
     edit: Request
+
+    @property
+    def mixed(self) -> Request:
+        """80 reads and 20 edits in a hundred."""
+        return structs.replace(self.edit, reads=80)
 
 
 class Outcome(Struct, frozen=True):
@@ -52,7 +61,7 @@ def drive(server: Server, request: Request, clients: int, seconds: int, notes: i
     """Loads the server for whole seconds; raises LoadFailed when an answer was no success."""
     key = secrets.token_hex(12) if keyed else ""
     argv = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={ANSWER_S_MAX}s", "-s", str(SCRIPT), server.url]
-    argv += ["--", request.method, request.path, request.body, str(notes), key, str(clients)]
+    argv += ["--", request.method, request.path, request.body, str(notes), key, str(clients), str(request.reads)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + WRK_S_EXTRA, check=False)
     if done.returncode:
         raise LoadFailed(f"{server.name}: wrk ended with {done.returncode}: {done.stdout}{done.stderr}")

@@ -1,20 +1,26 @@
--- Requests for wrk: METHOD PATH BODY NOTES KEY SEED after `--`.
+-- Requests for wrk: METHOD PATH BODY NOTES KEY SEED READS after `--`.
 -- PATH may hold %d (an id, uniform over 1..NOTES), BODY may hold %d (a number that is new each time, so that
 -- every edit changes something). KEY, if not empty, is the first half of an Idempotency-Key used once.
 
-local method, path, body, notes, key
+-- READS in a hundred, by chance, are GETs of the path.
+
+local method, path, body, notes, key, reads
 local sent = 0
 
 function init(arguments)
    method, path, body = arguments[1], arguments[2], arguments[3]
    notes, key = tonumber(arguments[4]), arguments[5]
    math.randomseed(tonumber(arguments[6]))
+   reads = tonumber(arguments[7])
    if body ~= "" then wrk.headers["Content-Type"] = "application/json" end
 end
 
 function request()
    sent = sent + 1
    if key ~= "" then wrk.headers["Idempotency-Key"] = key .. sent end
+   if reads > 0 and math.random(100) <= reads then
+      return wrk.format("GET", path:format(math.random(notes)))
+   end
    local text = nil
    if body ~= "" then text = body:format(sent) end
    return wrk.format(method, path:format(math.random(notes)), nil, text)

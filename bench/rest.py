@@ -19,6 +19,7 @@ WARM_UP_S = 1
 BARE, NOTELOG, CRUD, POCKETBASE = "bare aiohttp", "notelog", "plain CRUD", "PocketBase"
 EXCEPT_TUTORIAL = (BARE, NOTELOG, CRUD, POCKETBASE)
 LOOP_S_EXTRA = 10.0
+MANY = ("create", "read")
 COLUMNS = (
     ("requests/s", "requests_per_s"),
     ("CPU µs/request", "cpu_us"),
@@ -86,6 +87,19 @@ def listing(run: Run) -> Report:
 def edit(run: Run) -> Report:
     """PUT /notes/{id}, uniform over 1,000 notes, 64 clients."""
     return single(run, "edit", "Durable PUT", ())
+
+
+def mixed(run: Run) -> Report:
+    """80 reads by id and 20 edits in a hundred, 64 clients."""
+    return single(run, "mixed", "Mixed: 80 % GET by id, 20 % durable PUT", ())
+
+
+def many(run: Run) -> Report:
+    """POST /notes and GET /notes/{id} at 256 clients."""
+    with stage() as place:
+        place.start_with_limit(NOTES, crud(), pocketbase())
+        tables = [table(measure(place, run, operation, 256), f"{operation}, 256 clients") for operation in MANY]
+        return Report("many", "256 clients", tables, [], place.left_out)
 
 
 def single(run: Run, operation: str, title: str, limits: Sequence[tuple[str, float]]) -> Report:
