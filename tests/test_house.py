@@ -204,6 +204,16 @@ def test_each_test_states_its_promise() -> None:
                     assert folder != "tests" or ast.get_docstring(function), f"{where} does not state its promise"
 
 
+def test_each_file_has_its_place_in_the_picture() -> None:
+    """Each module of the three floors stands in docs/ARCHITECTURE.md, under its floor, and nothing that is gone."""
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    for floor in FLOORS:
+        table = page.partition(f"| `{floor}/` | |\n")[2].partition("\n\n")[0]
+        there = {path.stem for path in (ROOT / floor).glob("*.py")} - {"__init__", "__main__"}
+        named = set(re.findall(r"`(\w+)`", table))
+        assert named == there, f"{floor}: {sorted(named ^ there)}"
+
+
 def test_each_link_leads_somewhere() -> None:
     """Each file that a page names by a link is there, and each heading that it points to."""
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
