@@ -24,7 +24,7 @@ COUNTS = {
     "index_flips":         (   20,    200,  2_000),  # in the full-text index
     "flipped_columns":     (   12,    100,    100),  # more than there are: all of them
     "tree_sizes":          (   40,    300,    300),  # of Merkle trees, whose proofs are all checked
-    "clock_jumps":         (    4,     20,    300),
+    "clock_jumps":         (    6,     60,    600),
     "stopped_s":           (    2,     30,     30),  # SIGSTOP
     "slow_sockets":        (   60,    500,    500),  # of each kind
     "vanished_sockets":    (    0,     50,     50),  # of each kind; takes 40 s whatever the number

@@ -26,7 +26,8 @@ from .promises import assert_none, assert_promises_kept
 pytestmark = pytest.mark.faults
 
 HOUR_S, DAY_S = 3600, 24 * 3600
-AHEAD_S = (-50 * 365 * DAY_S, -DAY_S, -HOUR_S, -1, 0, 1, HOUR_S, DAY_S, 30 * 365 * DAY_S)
+LONG_AGO_S, FAR_OFF_S = -50 * 365 * DAY_S, 30 * 365 * DAY_S
+AHEAD_S = (LONG_AGO_S, -DAY_S, -HOUR_S, -1, 0, 1, HOUR_S, DAY_S, FAR_OFF_S)
 ANSWERS_MAX = 60
 TIMES = 30  # at which the past is asked for
 CLOSED_WITHIN_S = 15.0
@@ -40,14 +41,14 @@ def clock(tmp_path: Path) -> Clock:
 
 async def test_a_clock_that_jumps_loses_and_repeats_nothing(server: Server, seed: int, clock: Clock) -> None:
     """Under load, with kills between: promises hold, times are those of the clock, and `as_of` finds its position."""
-    dice, began_s, ahead = random.Random(seed), time.time(), [0]
+    dice, began_s = random.Random(seed), time.time()
+    ahead = [0, FAR_OFF_S, LONG_AGO_S, *dice.choices(AHEAD_S, k=count("clock_jumps") - 2)]
     await server.start(environment=clock.environment)
     async with EventsFollower(server) as events, NotesFollower(server) as notes:
         async with Load(server, seed) as load:
-            for _ in range(count("clock_jumps")):
+            for ahead_s in ahead[1:]:
                 await load.answered(dice.randint(1, ANSWERS_MAX))
-                ahead.append(dice.choice(AHEAD_S))
-                clock.set(ahead[-1])
+                clock.set(ahead_s)
                 if dice.random() < 0.2:
                     await server.kill()
                     await server.start(environment=clock.environment)
