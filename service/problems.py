@@ -67,7 +67,9 @@ def _problem(slug: str, status: int, title: str, explanation: str) -> Problem:
 
 
 NOT_JSON = _problem("not-json", 400, "The body is not JSON", "Send a JSON object in UTF-8.")
-BAD_REQUEST = _problem("bad-request", 400, "The request is not HTTP", "The request could not be read as HTTP.")
+BAD_REQUEST = _problem(
+    "bad-request", 400, "The request is not HTTP", "The request could not be read as HTTP. Send it with an HTTP client."
+)
 UNAUTHORIZED = _problem(
     "unauthorized", 401, "A token is needed", "Send a valid, unexpired token as Authorization: Bearer."
 )
@@ -75,16 +77,23 @@ FORBIDDEN = _problem(
     "forbidden",
     403,
     "Not allowed",
-    "The token lacks the scope that this needs, or the browser's origin is not allowed.",
+    "The token lacks the scope that this needs: ask for one that has it. Or the browser's origin is not allowed: the "
+    "operator can name it in NOTELOG_ALLOWED_ORIGINS.",
 )
 NOT_FOUND = _problem(
-    "not-found", 404, "There is nothing here", "No such note (any more), event or path. `deleted_at` tells of a note."
+    "not-found",
+    404,
+    "There is nothing here",
+    "No such note (any more), event or path. Where `deleted_at` is said, POST to /notes/{id}/restore brings it back.",
 )
 METHOD_NOT_ALLOWED = _problem(
-    "method-not-allowed", 405, "The method is not allowed here", "The header Allow names the methods that are."
+    "method-not-allowed", 405, "The method is not allowed here", "Use one of those that the header Allow names."
 )
 TIMEOUT = _problem(
-    "timeout", 408, "The body came too slowly", "The whole body must arrive within ten seconds. Nothing was appended."
+    "timeout",
+    408,
+    "The body came too slowly",
+    "The whole body must arrive within ten seconds. Nothing was appended: send it again.",
 )
 CONFLICT = _problem(
     "conflict",
@@ -98,7 +107,7 @@ PRECONDITION_FAILED = _problem(
     "The note has changed",
     "If-Match names another version than the note has now. `note` is the note as it is: merge, and send its ETag.",
 )
-TOO_LARGE = _problem("too-large", 413, "The body is too large", "A body may have up to 1 MiB.")
+TOO_LARGE = _problem("too-large", 413, "The body is too large", "A body may have up to 1 MiB. Send less.")
 UNSUPPORTED_MEDIA_TYPE = _problem(
     "unsupported-media-type",
     415,
@@ -106,7 +115,10 @@ UNSUPPORTED_MEDIA_TYPE = _problem(
     "Send application/json; a patch may also be application/merge-patch+json.",
 )
 INVALID = _problem(
-    "invalid", 422, "The request does not fit", "`errors` has everything that is wrong: where, and what was expected."
+    "invalid",
+    422,
+    "The request does not fit",
+    "`errors` has everything that is wrong: mend what it names, where it names it.",
 )
 KEY_REUSED = _problem(
     "key-reused",
@@ -122,7 +134,12 @@ PRECONDITION_REQUIRED = _problem(
     "This service changes a note only when If-Match names the version that was read: send the note's ETag.",
 )
 TOO_MANY_REQUESTS = _problem("too-many-requests", 429, "Too many requests", "Come back after Retry-After seconds.")
-HEADERS_TOO_LARGE = _problem("headers-too-large", 431, "The headers are too large", "A header may have up to 8 KiB.")
+HEADERS_TOO_LARGE = _problem(
+    "headers-too-large",
+    431,
+    "The headers are too large",
+    "A header may have up to 8 KiB. Send shorter ones: often it is cookies of other services on the same host.",
+)
 INTERNAL = _problem(
     "internal",
     500,
@@ -141,7 +158,8 @@ READ_ONLY = _problem(
     "log-unavailable",
     503,
     "No changes are taken at the moment",
-    "The log cannot be written (a full disk, or a fault that is being mended). Nothing was appended; reads go on.",
+    "The log cannot be written (a full disk, or a fault that is being mended). Nothing was appended; reads go on. Come "
+    "back after Retry-After seconds; /readyz tells the operator why.",
 )
 BEHIND = _problem(
     "behind", 503, "This node is behind", "It does not show the position asked for yet. Come back after Retry-After."

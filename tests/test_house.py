@@ -139,6 +139,13 @@ def test_each_problem_and_close_code_is_documented() -> None:
     assert_documented(str(code.code) for code in CLOSE_CODES)
 
 
+def test_each_problem_says_what_to_do() -> None:
+    """The explanation of each problem tells somebody to do something."""
+    acts = r"\b(send|use|take|ask|mend|merge|connect|retry|try again|come back|must look|POST to)\b"
+    silent = [slug for slug, kind in PROBLEMS.items() if not re.search(acts, kind.explanation, re.IGNORECASE)]
+    assert not silent
+
+
 def test_each_event_type_is_documented() -> None:
     """Each type of event is in the catalogue."""
     assert_documented(SCHEMAS)
@@ -222,6 +229,17 @@ def test_each_link_leads_somewhere() -> None:
             target = page.parent / path if path else page
             assert target.exists(), f"{page.name}: {link}"
             assert not heading or heading in headings(target), f"{page.name}: {link}"
+
+
+def test_the_readme_leads_to_each_page() -> None:
+    """Each page of docs/ can be reached from the README by its links."""
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        reached |= new
+        links = {(page, link) for page in new for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())}
+        new = {(page.parent / link).resolve() for page, link in links if link.endswith(".md")} - reached
+    decisions = set((ROOT / "docs" / "decisions").glob("*.md"))  # the README links to their folder
+    assert set((ROOT / "docs").rglob("*.md")) - decisions <= reached
 
 
 def headings(page: Path) -> set[str]:
