@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from bench import audit, crowd, disk, feed, growth, lag, machine, picture, profiles, report, rest, safety
+from bench import audit, cluster, crowd, disk, feed, growth, lag, machine, picture, profiles, report, rest, safety
 from bench.stage import Run
 
 MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
@@ -34,6 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
     "resume": crowd.resume,
     "slow": safety.slow,
     "profile": profiles.profile,
+    "cluster": cluster.cluster,
 }
 SOCKETS_MAX = 20_000  # 10,000 connections and room; contenders inherit it
 
