@@ -36,6 +36,11 @@ class NatsSettings(msgspec.Struct, frozen=True):
             raise ValueError(f"expected nats://host:port,host2:port, got {url}")
         return cls(servers=tuple(f"{scheme}://{name}" for name in names), **others)
 
+    @property
+    def shown_servers(self) -> str:
+        """The servers, fit to be shown: without who is let in."""
+        return ", ".join(map(without_password, self.servers))
+
     def check(self) -> None:
         """Look into the files. Raises ``ValueError`` that begins with the name of the setting."""
         if self.nkey_seed is not None:

@@ -114,7 +114,7 @@ class ReplicaStore(EventStore):
             if self._follower.done():
                 self._follower.result()
             if self._database is None:
-                raise ClusterUnreachable(", ".join(self._settings.servers), self._trouble)
+                raise ClusterUnreachable(self._settings.shown_servers, self._trouble)
             await self._open_readers()
         except BaseException:
             await self._stop()

@@ -100,7 +100,7 @@ class _Import:
             except (NoAnswer, NotStored, Conflict, ClusterUnreachable) as error:
                 if time.monotonic() - self._moved > GOES_ON_WITHIN_S:
                     raise ClusterUnreachable(
-                        ", ".join(self._settings.servers),
+                        self._settings.shown_servers,
                         f"{error or type(error).__name__}; {self._done} of {self._parent.position} events are in the "
                         "stream, run the import again to go on",
                     ) from None

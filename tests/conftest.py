@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,19 @@ from hypothesis import HealthCheck, settings
 
 from tests.engines import Engine, JetStreamEngine, SqliteEngine
 from tests.nats_servers import NatsServers
+from tests.tools import SKIPPED
 
 # A test may open files and sockets for each example; the time that takes says nothing about what it checks.
 settings.register_profile(
     "notelog", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("notelog")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A run in which promises were not looked at says so."""
+    for reason, tests in Counter(SKIPPED).items():
+        terminalreporter.write_line(f"{tests} TESTS SKIPPED: {reason}.", yellow=True, bold=True)
 
 
 @pytest.fixture(params=["sqlite", "one server", "three servers"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from events.nats_settings import NatsSettings
 from service.cli import main
 from service.settings import Secret, Settings, WrongSetting, from_environment
 from tests.faults.process import REPOSITORY, Server
@@ -73,6 +74,12 @@ def test_a_wrong_log_does_not_repeat_its_password(tmp_path: Path, log: str) -> N
     assert "--log" in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert "swordfish" not in ended.stderr + ended.stdout
+
+
+def test_servers_are_shown_without_who_may_use_them() -> None:
+    """Errors of the distributed log name its servers, and nothing that stands before their names."""
+    nats = NatsSettings.of_url("nats://bob:sword@fish@one.example:4222,token@two.example,three.example:4333")
+    assert nats.shown_servers == "nats://one.example:4222, nats://two.example, nats://three.example:4333"
 
 
 def test_an_open_address_needs_authentication(tmp_path: Path) -> None:
