@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from events.folder import DataFolder
 from events.log import EventLog
-from service.settings import Settings, WrongSetting
+from service.settings import Settings, WrongSetting, without_password
 
 if TYPE_CHECKING:
     from events.nats_settings import NatsSettings
@@ -21,10 +21,11 @@ async def open_distributed_log(settings: Settings, folder: DataFolder) -> EventL
 
 def nats_settings(settings: Settings) -> "NatsSettings":
     """Where the servers are, and how to be let in. Raises ``WrongSetting``."""
+    shown = without_password(settings.log)
     try:
         from events.nats_settings import NatsSettings
     except ModuleNotFoundError as error:
-        raise WrongSetting(f"--log {settings.log}: needs the package nats-py ({error}); pip install nats-py") from None
+        raise WrongSetting(f"--log {shown}: needs the package nats-py ({error}); pip install nats-py") from None
     try:
         nats = NatsSettings.of_url(
             settings.log,
@@ -39,7 +40,7 @@ def nats_settings(settings: Settings) -> "NatsSettings":
             tls_key=settings.nats_tls_key,
         )
     except ValueError as error:
-        raise WrongSetting(f"--log {settings.log}: {error}") from None
+        raise WrongSetting(f"--log {shown}: {without_password(str(error))}") from None
     try:
         nats.check()
     except ValueError as error:
