@@ -1,9 +1,7 @@
-"""A real browser before a real service. Without chromium or playwright these tests are skipped, and it is said aloud;
-where CI=true they fail instead."""
+"""A real browser before a real service."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -14,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.process import Server
+from tests.tools import cannot_run
 
 from .pages import Pages
 
@@ -25,8 +24,6 @@ except ImportError:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # No sandbox: a container's root has none. No GPU: a machine without a screen has none.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-
-_skipped: list[str] = []
 
 
 def missing() -> str | None:
@@ -45,22 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say aloud what was not tested."""
-    if _skipped:
-        reason = f"{len(_skipped)} BROWSER TESTS SKIPPED: {missing()}. The dashboard was not tested."
-        terminalreporter.write_line(reason, yellow=True, bold=True)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before anything is started: skip the test, or fail it in CI, where something that it needs is missing."""
-    if (reason := missing()) is None:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"in CI the browser tests must run, but {reason}", pytrace=False)
-    _skipped.append(item.nodeid)
-    pytest.skip(reason)
+    if reason := missing():
+        cannot_run(reason)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

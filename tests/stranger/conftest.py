@@ -1,12 +1,10 @@
-"""What these tests need of a machine. Where something is missing they are skipped, and it is said aloud; where CI=true
-they fail instead."""
+"""What these tests need of a machine, and a checkout that nobody has touched."""
 
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,27 +17,13 @@ NOT_IN_A_CHECKOUT = shutil.ignore_patterns(
     ".*", "__pycache__", "build", "*.egg-info", "notelog-data", "notelog-cluster", "tutorial-*"
 )
 
-_skipped: dict[str, str] = {}
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*what): programs, `registry` or `browser`, without which it is skipped")
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say aloud what was not tested."""
-    for test, reason in _skipped.items():
-        terminalreporter.write_line(f"SKIPPED: {test}: {reason}", yellow=True, bold=True)
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test that needs what this machine has not, or fail it in CI."""
     reasons = [reason for marker in item.iter_markers("needs") for what in marker.args if (reason := missing(what))]
-    if not reasons:
-        return
-    _skipped[item.nodeid] = reasons[0]
-    cannot_run(reasons[0])
+    if reasons:
+        cannot_run(reasons[0])
 
 
 @cache
