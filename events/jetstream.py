@@ -107,7 +107,7 @@ class Stream:
         if len(payload) > self._connection.payload_bytes_max:
             limit = self._connection.payload_bytes_max
             raise ValueError(f"expected an event of at most {limit} bytes, got {len(payload)}")
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(expected), "Nats-Expected-Stream": self._name}
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(expected)}
         return (await self._store(token, payload, headers)).seq
 
     async def publish_batch(self, messages: Sequence[tuple[str, bytes]], after: int) -> None:

@@ -111,11 +111,8 @@ class JetStreamLog(ReplicaStore):
             append.exception()  # taken here too, for callers who were cancelled
 
     @asynccontextmanager
-    async def _in_line(self, command: bytes | None) -> AsyncIterator[None]:
+    async def _in_line(self, command: bytes) -> AsyncIterator[None]:
         """Appends under one command go one after the other: the second finds what the first has recorded."""
-        if command is None:
-            yield
-            return
         line = self._commands.setdefault(command, _Line(asyncio.Lock()))
         line.waiting += 1
         try:
@@ -144,6 +141,8 @@ class _Append:
         """Try until it is answered. Raises what ``EventLog.append`` raises."""
         try:
             async with asyncio.timeout(APPEND_WITHIN_S):
+                if self._event.command is None:
+                    return await self._append()
                 async with self._log._in_line(self._event.command):
                     return await self._append()
         except TimeoutError:

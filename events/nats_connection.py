@@ -8,6 +8,7 @@ import asyncio
 import random
 import ssl
 from contextlib import suppress
+from itertools import count
 
 import nats.aio.client
 import nats.errors
@@ -24,6 +25,8 @@ ANSWER_WITHIN_S = 2.0
 # The server sends at most 32 MiB ahead of its flow control's answers; beyond it the client library would drop.
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 
+NO_RESPONDERS = "503"
+
 
 class Connection:
     """A connection to a server. ``lost``: it is over. ``server``: which one it is."""
@@ -31,6 +34,9 @@ class Connection:
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._client = _Client()
+        self._inbox = ""
+        self._names = count(1)
+        self._asked: dict[str, asyncio.Future[bytes]] = {}
         self.lost = asyncio.Event()
         self.server = ""
 
@@ -70,20 +76,26 @@ class Connection:
                 await self._client.close()
 
     async def request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> bytes:
-        """The answer to a message. Raises ``NoAnswer``, ``NoResponders``, and ``NotStored`` if it was never sent."""
+        """The answer to a message. Raises ``NoAnswer``, ``NoResponders``, and ``NotStored`` if it was never sent.
+
+        Not the library's own request: that waits for its whole time when the connection is lost, and costs more.
+        """
         if self.lost.is_set():
             raise NotStored("the connection is lost")
+        name = str(next(self._names))
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asked[name] = answer
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 try:
-                    answer: Msg = await self._client.request(subject, payload, timeout=ANSWER_WITHIN_S, headers=headers)
+                    await self._client.publish(subject, payload, f"{self._inbox}.{name}", headers)
                 finally:
                     _pass_on_cancel()
-        except nats.errors.NoRespondersError as error:
-            raise NoResponders("nobody answers for the stream") from error
+                return await answer
         except (nats.errors.Error, OSError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
-        return answer.data
+        finally:
+            del self._asked[name]
 
     async def send(self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """A message that is not answered. Raises ``NoAnswer``."""
@@ -111,13 +123,31 @@ class Connection:
 
     async def _connect(self, server: str) -> None:
         self.lost = asyncio.Event()
-        options = self._settings.options(self.lost)
         async with asyncio.timeout(CONNECT_WITHIN_S):
             try:
-                await self._client.connect(server, **options)
+                await self._client.connect(server, **self._settings.options(self._on_loss))
+                self._inbox = self._client.new_inbox()
+                await self._client.subscribe(f"{self._inbox}.*", cb=self._answered, pending_msgs_limit=0)
             finally:
                 _pass_on_cancel()
         self.server = server
+
+    async def _answered(self, message: Msg) -> None:
+        """Called by the client library for each answer."""
+        answer = self._asked.get(message.subject.rpartition(".")[2])
+        if answer is None or answer.done():
+            return  # it came too late
+        if message.headers and message.headers.get("Status") == NO_RESPONDERS:
+            answer.set_exception(NoResponders("nobody answers for the stream"))
+        else:
+            answer.set_result(message.data)
+
+    def _on_loss(self) -> None:
+        """Whoever waits for an answer gets none."""
+        self.lost.set()
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(NoAnswer("the connection is lost"))
 
 
 def _pass_on_cancel() -> None:

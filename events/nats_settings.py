@@ -1,7 +1,7 @@
 """Where the servers of the distributed log are, and how to be let in."""
 
-import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,14 @@ class NatsSettings(msgspec.Struct, frozen=True):
             except OSError as error:
                 raise ValueError(f"{name}: {getattr(self, name)} cannot be used ({error})") from None
 
-    def options(self, lost: asyncio.Event) -> dict[str, Any]:
-        """What the client library is told for one connection, which sets ``lost`` when it ends."""
+    def options(self, on_loss: Callable[[], None]) -> dict[str, Any]:
+        """What the client library is told for one connection; ``on_loss`` is called when that ends."""
 
         async def ignore(_: Exception) -> None:
             """What fails is told by whatever waited for it; here it would be told twice."""
 
-        async def on_loss() -> None:
-            lost.set()
+        async def closed() -> None:
+            on_loss()
 
         options: dict[str, Any] = {
             "name": "notelog",
@@ -78,7 +78,7 @@ class NatsSettings(msgspec.Struct, frozen=True):
             "ping_interval": PING_INTERVAL_S,
             "max_outstanding_pings": 2,
             "error_cb": ignore,
-            "closed_cb": on_loss,
+            "closed_cb": closed,
             "user": self.user,
             "password": self.password,
             "nkeys_seed": self.nkey_seed and str(self.nkey_seed),

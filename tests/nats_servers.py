@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,25 @@ class NatsServers:
                     if detail["name"] == stream and (leader := detail.get("cluster", {}).get("leader")):
                         return next(server for server in self.servers if f"n{server.number}" == leader)
         return None
+
+    def is_whole(self, stream: str) -> bool:
+        """Whether the leaders of the stream and of the cluster hear of all the others, who miss nothing."""
+        leader = self.leader_of(stream)
+        try:
+            pages: list[Any] = [server.ask("/jsz?streams=true") for server in self.servers]
+        except OSError:
+            return False
+        if leader is None:
+            return False
+        groups = [page["meta_cluster"] for page in pages]
+        groups = [group for number, group in enumerate(groups) if group.get("leader") == f"n{number}"]
+        details = [detail for each in pages[leader.number]["account_details"] for detail in each["stream_detail"]]
+        groups += [detail["cluster"] for detail in details if detail["name"] == stream]
+        peers = [peer for group in groups for peer in group.get("replicas", [])]
+        return len(groups) == 2 and all(
+            peer["current"] and not peer.get("offline") and peer["active"] < 2e9 and not peer.get("lag")
+            for peer in peers
+        )
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,14 @@ class Cluster:
                 print(node.data.name, await node.read("/readyz"), node.last_lines())
                 raise
 
+    async def whole(self) -> None:
+        """Wait until all servers take part and miss nothing: what breaks next is then the only thing that is broken."""
+
+        async def is_whole() -> bool:
+            return await asyncio.to_thread(self.servers.is_whole, STREAM)
+
+        await until(is_whole, GOES_ON_WITHIN_S, "all servers take part")
+
     async def equal(self) -> int:
         """Wait until all nodes have the same head; how many events that are."""
         heads: set[int] = set()

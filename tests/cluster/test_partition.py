@@ -34,6 +34,7 @@ async def test_the_leader_is_cut_off(places: list[Place], tmp_path: Path, seed: 
         async with Loads(cluster, seed) as loads:
             for _ in range(CUTS):
                 await loads.answered(ANSWERS)
+                await cluster.whole()
                 alone = await leader(cluster)
                 cut_off(alone.number)
                 await loads.answered(ANSWERS)

@@ -58,6 +58,7 @@ async def test_the_leader_dies_under_load(cluster: Cluster, seed: int) -> None:
         async with Loads(cluster, seed) as loads:
             for _ in range(KILLS):
                 await loads.answered(ANSWERS)
+                await cluster.whole()
                 server = await leader(cluster)
                 server.kill()
                 await loads.answered(ANSWERS)
@@ -71,6 +72,7 @@ async def test_the_leader_stops_for_a_while(cluster: Cluster, seed: int) -> None
     async with Loads(cluster, seed) as loads:
         for _ in range(PAUSES):
             await loads.answered(ANSWERS)
+            await cluster.whole()
             server = await leader(cluster)
             server.pause()
             await loads.answered(ANSWERS)
