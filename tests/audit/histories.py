@@ -92,7 +92,7 @@ class History:
             "request": self._dice.randbytes(16).hex() if self._dice.random() < 0.5 else None,
             "meta": self._dice.choice(("{}", '{"request_id":"5f0c"}')),
             "salt": self._dice.randbytes(16).hex(),
-            "data": json.dumps(data, ensure_ascii=self._dice.random() < 0.5),
+            "data": self._written(data),
             "epoch": EPOCH,
         }
         self.records.append(record)
@@ -101,6 +101,12 @@ class History:
         if type_ == "NoteDeleted":
             note["deleted_at"] = note["updated_at"]
         self.notes.append(self.notes[-1] | {note_id: note})
+
+    def _written(self, data: Json) -> str:
+        """As the service writes it, or in other words that mean the same."""
+        if self._dice.random() < 0.7:
+            return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(data, ensure_ascii=self._dice.random() < 0.5)
 
     def _tick(self) -> None:
         if self._dice.randrange(100) < CLOCK_GOES_BACK:
