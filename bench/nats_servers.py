@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -14,10 +16,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.contender import free_port
 from bench.server import POLL_S, READY_S_MAX
 
 NUMBERS = range(3)
+LASTING_PORTS = range(15_000, 32_000)
 
 
 class Ports(Struct, frozen=True):
@@ -28,6 +30,15 @@ class Ports(Struct, frozen=True):
     cluster: int
 
 
+def lasting_port() -> int:
+    """A port that is free now, below those that the kernel gives to connections: none of them takes it meanwhile."""
+    while True:
+        port = secrets.choice(LASTING_PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+
+
 def nats_program() -> str | None:
     """The server, beside this Python or on the path."""
     return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
@@ -36,7 +47,7 @@ def nats_program() -> str | None:
 @contextmanager
 def three_servers(folder: Path) -> Iterator[str]:
     """The value of --log while they run; they are killed at the end."""
-    ports = [Ports(free_port(), free_port(), free_port()) for _ in NUMBERS]
+    ports = [Ports(lasting_port(), lasting_port(), lasting_port()) for _ in NUMBERS]
     processes = []
     try:
         for number in NUMBERS:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import service_log
 from tests.engines import Engine, JetStreamEngine, SqliteEngine
 from tests.nats_servers import NatsServers
 from tests.tools import SKIPPED
@@ -47,8 +48,17 @@ def three_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServ
     yield from running(NatsServers(tmp_path_factory.mktemp("three"), 3))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def log_of_services(request: pytest.FixtureRequest) -> None:
+    """What services that tests start have as their log."""
+    if service_log.NAME:
+        service_log.use(request.getfixturevalue(service_log.NAME.replace(" ", "_")))
+
+
 # Elections and fsyncs of three servers take minutes of two busy cores: `make nats` and the long form run them.
-WITH_NATS = os.environ.get("NOTELOG_NATS") == "1" or os.environ.get("NOTELOG_FAULTS") == "long"
+WITH_NATS = (
+    os.environ.get("NOTELOG_NATS") == "1" or os.environ.get("NOTELOG_FAULTS") == "long" or bool(service_log.NAME)
+)
 
 
 def running(servers: NatsServers) -> Iterator[NatsServers]:

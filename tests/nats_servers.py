@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import shutil
 import signal
 import socket
@@ -63,6 +64,11 @@ class NatsServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def must_run(self) -> None:
+        """Fails with its last words when the process has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            raise AssertionError((self._folder / "log").read_text().splitlines()[-1])
+
     def is_healthy(self) -> bool:
         """Whether it answers, and its JetStream is in order."""
         try:
@@ -102,7 +108,8 @@ class NatsServers:
         """Wait until all are healthy."""
         async with asyncio.timeout(READY_WITHIN_S):
             for server in self.servers:
-                while not await asyncio.to_thread(server.is_healthy):  # noqa: ASYNC110
+                while not await asyncio.to_thread(server.is_healthy):
+                    server.must_run()
                     await asyncio.sleep(0.05)
 
     def kill(self) -> None:
@@ -159,12 +166,27 @@ class Ports:
         if host != "127.0.0.1":
             self.client, self.monitor, self.cluster = 4222, 8222, 6222
             return
-        sockets = [socket.socket() for _ in range(3)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        self.client, self.monitor, self.cluster = (each.getsockname()[1] for each in sockets)
-        for each in sockets:
-            each.close()
+        self.client, self.monitor, self.cluster = (lasting_port() for _ in range(3))
+
+
+# Below what the kernel gives to connections on its own: those may take a port while its server is down.
+LASTING_PORTS = range(15_000, 32_000)
+_taken: set[int] = set()
+
+
+def lasting_port() -> int:
+    """A port that is free now, and that nobody gets by chance while a server is not up yet, or is killed."""
+    while True:
+        port = secrets.choice(LASTING_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _taken:
+            _taken.add(port)
+            return port
 
 
 def dies_with_us() -> list[str]:

@@ -17,6 +17,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.service_log import settings_for
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Another build of the service can be put through the same faults: NOTELOG_SERVE="/opt/notelog/bin/notelog".
@@ -67,6 +69,9 @@ class Server:
         self.ready_after_s: list[float] = []  # each start until /readyz said 200
         self._arguments = arguments
         self._environment = dict(environment or {})
+        if "--log" not in arguments and (settings := settings_for(data)):
+            self._arguments += ("--log", settings["log"])
+            self._environment["NOTELOG_NATS_STREAM"] = settings["nats_stream"]
         self._process: subprocess.Popen[bytes] | None = None
         self._log_offset = 0
 

@@ -17,6 +17,7 @@ from events.folder import DataFolder
 from events.log import EventLog
 from service.server import serving
 from service.settings import Settings
+from tests.service_log import settings_for
 
 # Far more than anything here takes: only what hangs meets it.
 WITHIN_S = 20.0
@@ -54,7 +55,7 @@ class Running:
         self.url = ""
         self.log: EventLog
         self.session: aiohttp.ClientSession
-        self._settings: dict[str, Any] = {}
+        self._settings: dict[str, Any] = dict(settings_for(data))
         self._stack: AsyncExitStack | None = None
         open_log = service.app.open_log
 
@@ -69,6 +70,7 @@ class Running:
         self._settings |= settings
         async with AsyncExitStack() as stack:
             self.url = await stack.enter_async_context(serving(Settings(data=self.data, port=0, **self._settings)))
+            await asyncio.wait_for(self.log.caught_up(), WITHIN_S)
             self.session = await stack.enter_async_context(
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
             )
