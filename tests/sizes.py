@@ -21,6 +21,7 @@ COUNTS = {
     "cut_replies":         (1_000,  1_000, 10_000),
     "command_kills":       (    6,     20,    300),  # of each: rebuild, import, backup
     "flips":               (   30,  1_000, 10_000),
+    "large_log_flips":     (    0,     50,  1_000),
     "index_flips":         (   20,    200,  2_000),  # in the full-text index
     "flipped_columns":     (   12,    100,    100),  # more than there are: all of them
     "tree_sizes":          (   40,    300,    300),  # of Merkle trees, whose proofs are all checked

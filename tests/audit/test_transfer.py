@@ -155,7 +155,7 @@ async def test_a_backup_beside_writers_is_the_log_up_to_a_position(notelog: Runn
 
     task, reached = asyncio.create_task(write()), 0
     try:
-        for _ in range(3):
+        for _ in range(2):
             done = result(await beside("backup", "--data", notelog.data, copy, "--json"))
             assert done["position"] == reached + done["copied"]
             assert result(await beside("verify", "--data", copy, "--json"))["ok"]

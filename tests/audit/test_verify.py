@@ -12,6 +12,7 @@ import pytest
 
 from events.folder import DataFolder
 from events.record import COLUMNS, leaf_hash
+from events.transfer import import_log
 from projections import log_check
 from projections.findings import (
     EVENT_ADDED,
@@ -24,6 +25,7 @@ from projections.findings import (
 )
 from projections.rebuild import of_notes, rebuild
 from projections.verification import Task, verify_log, verify_search, verify_tables
+from projections.version_check import RANGE_POSITIONS
 from projections.words import words
 from tests.audit.folders import beside, copied, notelog, result, tampering
 from tests.audit.histories import WORDS, History
@@ -44,6 +46,7 @@ TABLES = {
         "search_content",
     ),
 }
+LARGE_LOG_EVENTS = 2 * RANGE_POSITIONS + 300
 # The full-text index is made of blobs in which a bit may mean nothing; what it finds is what counts.
 INDEX = {"notes.db": ("search_data", "search_idx")}
 
@@ -51,8 +54,13 @@ INDEX = {"notes.db": ("search_data", "search_idx")}
 @pytest.fixture
 async def closed(stopped: Running, history: History) -> Path:
     """A folder with 600 events, all signed, whose service has stopped in order."""
+    return await served(stopped, len(history.records))
+
+
+async def served(stopped: Running, events: int) -> Path:
+    """Serve a folder with so many events until all its tables are there and all is signed; the folder."""
     await stopped.start()
-    await published(stopped, len(history.records))
+    await published(stopped, events)
     while any(state["lag"] for state in (await stopped.get("/readyz")).json["projections"].values()):
         await stopped.get("/notes/1/history")
         await stopped.get("/notes?q=milk")
@@ -139,6 +147,19 @@ async def test_every_flipped_bit_is_found(closed: Path, dice: random.Random) -> 
             flips += 1
             assert found(data), flipped
     print(f"{flips} flips in {len(columns)} columns, all found")
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not count("large_log_flips"), reason="takes 20 s: NOTELOG_FAULTS=ci or long")
+async def test_flipped_bits_are_found_in_a_log_that_is_checked_in_parts(stopped: Running, dice: random.Random) -> None:
+    """The same where the log is longer than what is compared at once: no bit falls between two parts."""
+    stopped.data.mkdir()
+    import_log(History(dice, LARGE_LOG_EVENTS).lines(), stopped.data / "events.db")
+    data = await served(stopped, LARGE_LOG_EVENTS)
+    columns = cells(data)
+    for _ in range(count("large_log_flips")):
+        flipped = flip_a_bit(copy := copied(data, data.parent / "flipped"), dice, *dice.choice(columns))
+        assert flipped is None or found(copy), flipped
 
 
 def answers(data: Path) -> list[object]:
