@@ -16,8 +16,13 @@ check: .venv/dev.stamp        ## style, types, floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-nats: .venv/dev.stamp         ## the same contract, models and nodes on the distributed log
-	NOTELOG_NATS=1 $(BIN)/python -m pytest tests/contract tests/events tests/properties/test_log_model.py tests/client tests/cluster
+nats: .venv/dev.stamp         ## the distributed log: contract, models, histories and nodes; at most eight minutes
+	NOTELOG_NATS=1 $(BIN)/python -m pytest tests/contract tests/events/test_jetstream_log.py \
+		tests/properties/test_log_model.py tests/client/test_nodes.py tests/cluster
+	NOTELOG_TEST_LOG="one server" $(BIN)/python -m pytest $(SERVED)
+	NOTELOG_TEST_LOG="three servers" $(BIN)/python -m pytest $(SERVED)
+
+SERVED := tests/properties/test_feeds.py tests/properties/test_rest_model.py tests/safety/test_history.py
 
 faults-ci: .venv/dev.stamp    ## the fault tests in the counts of tests/sizes.py for CI, at most ten minutes on two cores
 	NOTELOG_FAULTS=ci $(BIN)/python -m pytest -m faults tests/faults tests/safety tests/audit -rPs

@@ -5,7 +5,10 @@ made or checked, a publish with a guard, the last position, one message, and a p
 
 What the guard gives: a publish carries the sequence where it expects the last message of its subject, and is refused
 when that is another (err_code 10071; 10164 for the losers of a race on three replicas). So a publish can be repeated
-until it is answered: it is stored at most once. That needs no Msg-Id and no window in which the server remembers them.
+until it is answered: it is stored at most once, for ever.
+
+What a Msg-Id gives on top: of two messages on different subjects under the same id the server stores one, while it
+remembers the id. Nothing rests on it alone: the window is short, and a new leader may not know an id yet.
 """
 
 import secrets
@@ -21,6 +24,7 @@ from events.nats_settings import NatsSettings
 from events.stream_answers import (
     Answer,
     Conflict,
+    Duplicate,
     Got,
     NoAnswer,
     NoResponders,
@@ -41,8 +45,9 @@ WRONG_LAST_SEQUENCE = (10071, 10164)
 NOT_CLUSTERED = 10074
 NAME_IN_USE = 10058
 STREAM_NOT_FOUND = 10059
-# Refused before anything was stored: out of memory or disk by the server's own limits.
-NOT_STORED = (10023, 10047)
+# Refused before anything was stored: out of memory or disk by the server's own limits, or a message of the same id is
+# just being stored.
+NOT_STORED = (10023, 10047, 10158)
 
 
 class StreamGone(BrokenLog):
@@ -99,16 +104,22 @@ class Stream:
         require_majority(answer.cluster)
         return answer.state
 
-    async def publish(self, token: str, payload: bytes, expected: int) -> int:
+    async def publish(self, token: str, payload: bytes, expected: int, id_: str | None = None) -> int:
         """Store a message if the last one of its subject is at ``expected``; returns its position.
 
-        Raises ``Conflict``, ``NotStored``, ``NoAnswer``, ``ValueError`` when it is too large. Cancel: stored or not.
+        ``id_``: no other message under it is stored, as far as the server remembers. Cancel: it is stored or not.
+        Raises ``Conflict``, ``Duplicate``, ``NotStored``, ``NoAnswer``, ``ValueError`` when it is too large.
         """
         if len(payload) > self._connection.payload_bytes_max:
             limit = self._connection.payload_bytes_max
             raise ValueError(f"expected an event of at most {limit} bytes, got {len(payload)}")
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expected)}
-        return (await self._store(token, payload, headers)).seq
+        if id_ is not None:
+            headers["Nats-Msg-Id"] = id_
+        answer = await self._store(token, payload, headers)
+        if answer.duplicate:
+            raise Duplicate
+        return answer.seq
 
     async def publish_batch(self, messages: Sequence[tuple[str, bytes]], after: int) -> None:
         """Store messages (token and payload) right after the position ``after``, all of them or none.

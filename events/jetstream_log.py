@@ -27,7 +27,7 @@ from events.log import Appended
 from events.nats_settings import NatsSettings
 from events.record import NewEvent, RecordedEvent
 from events.replica_store import RETRY_S, ReplicaStore
-from events.stream_answers import Conflict, NoAnswer, NotStored
+from events.stream_answers import Conflict, Duplicate, NoAnswer, NotStored
 
 # An append is tried for this long: the death of a leader takes 5 to 8 s, and a client waits for 20 to 30.
 APPEND_WITHIN_S = 15.0
@@ -136,6 +136,7 @@ class _Append:
         self._began_at = log.head
         self._trouble = ""
         self._in_doubt = False  # a try was sent and not answered
+        self._id = event.command.hex() if event.command else None
 
     async def run(self) -> Appended:
         """Try until it is answered. Raises what ``EventLog.append`` raises."""
@@ -197,8 +198,10 @@ class _Append:
         """Publish once; our record when that was answered, else None when the replica can tell more."""
         try:
             position = await self._publish(token)
-        except Conflict:
+        except Conflict as conflict:
             await self._log._catch_up()
+            if isinstance(conflict, Duplicate):
+                self._id = None  # the log tells whether that is so; if not, the server must not stand in the way
         except (NotStored, NoAnswer) as error:
             await self._after(error)
         else:
@@ -218,7 +221,7 @@ class _Append:
                 raise NotStored(self._log._trouble)
             self._in_doubt = True
             try:
-                position = await stream.publish(token, self._payload, self._expected)
+                position = await stream.publish(token, self._payload, self._expected, self._id)
             except (Conflict, NotStored):
                 self._in_doubt = doubted
                 raise

@@ -12,6 +12,10 @@ class Conflict(Exception):
     """The guard refused a publish: the subject's, or the stream's, last message is another one."""
 
 
+class Duplicate(Conflict):
+    """The server has refused a publish because it knows the id of the message."""
+
+
 class NotStored(Exception):
     """A publish has certainly not been stored; it may be tried again."""
 

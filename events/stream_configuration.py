@@ -14,6 +14,8 @@ from events.errors import BrokenLog, NewerFormat, StreamRefused
 from events.stream_answers import State
 
 FORMAT = 1
+# For how long the servers remember ids of messages: more than twice what an append is tried for.
+DUPLICATES_WITHIN_S = 60
 EPOCH, FORMAT_KEY = "notelog.epoch", "notelog.format"
 PARENT_EPOCH, PARENT_POSITION = "notelog.parent_epoch", "notelog.parent_position"
 # The epoch of the log whose import into this stream was begun and is not finished.
@@ -52,6 +54,7 @@ def configuration(name: str, replicas: int, **metadata: str) -> dict[str, Any]:
         "num_replicas": replicas,
         "metadata": {EPOCH: secrets.token_hex(16), FORMAT_KEY: str(FORMAT)} | metadata,
         "max_consumers": -1,
+        "duplicate_window": DUPLICATES_WITHIN_S * 10**9,
         "allow_atomic": True,
         **REQUIRED,
     }

@@ -18,7 +18,7 @@ from events.log import EventLog
 from tests.contract.test_guarantee_1_durable import ROOT
 from tests.engines import WITHIN_S, Engine, creation, everything
 from tests.faults.disk import fill, make_room, small_disk
-from tests.faults.strace import skip_without_strace
+from tests.faults.strace import need_strace
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def skip_unless_committed_here(engine: Engine) -> None:
 async def answers_under(fault: str, engine: Engine, load: tuple[str, ...], trace: Path) -> list[dict[str, Any]]:
     """What a process that writes under the fault was answered. Only its write-ahead log is hit: every commit goes
     there first. strace counts for each thread, and a file that is opened again has a new one."""
-    skip_without_strace()
+    need_strace()
     command = [
         *("timeout", "--signal=KILL", str(WITHIN_S), "strace", "-f", "--seccomp-bpf", "-o", str(trace)),
         *("-P", f"{engine.file}-wal", "-e", "trace=fsync,fdatasync,pwrite64", "-e", fault),

@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from base64 import b64decode
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +23,7 @@ from events.errors import (
     WrongExpectedPosition,
 )
 from events.jetstream_log import JetStreamLog
-from events.log import EventLog
+from events.log import Appended, EventLog
 from events.nats_settings import NatsSettings
 from events.record import command_hash
 from events.sqlite_log import SqliteLog
@@ -33,6 +32,7 @@ from events.subscription import follow
 from tests.engines import WITHIN_S, JetStreamEngine, creation, edit, everything
 from tests.nats_servers import NatsServers, Ports
 
+WINDOW_S = 1
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,6 +40,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def cluster(tmp_path: Path, one_server: NatsServers) -> JetStreamEngine:
     """A stream of its own on a server."""
     return JetStreamEngine(tmp_path, one_server)
+
+
+@pytest.fixture(params=["one_server", "three_servers"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> JetStreamEngine:
+    """A stream on one server, and one on three."""
+    return JetStreamEngine(tmp_path, request.getfixturevalue(request.param))
 
 
 async def node(cluster: JetStreamEngine, name: str) -> JetStreamLog:
@@ -95,7 +101,9 @@ async def test_one_winner_on_two_nodes(cluster: JetStreamEngine) -> None:
 
 async def test_a_command_is_known_on_every_node(cluster: JetStreamEngine) -> None:
     """A command that one node has appended is found by the other at once, however far behind that one is, also for a
-    change of another note; and no message carries an id that the server would remember only for a while."""
+    change of another note, and when the servers have forgotten it: they remember for a second here."""
+    config = configuration(cluster.stream, 1) | {"duplicate_window": WINDOW_S * 10**9}
+    assert "error" not in await ask(cluster, f"STREAM.CREATE.{cluster.stream}", config)
     first, second = await node(cluster, "first"), await node(cluster, "second")
     other = (await first.append(creation(), 0)).record
     for number in range(20):
@@ -105,31 +113,36 @@ async def test_a_command_is_known_on_every_node(cluster: JetStreamEngine) -> Non
         assert await second.find(command) == appended.record
         with pytest.raises(CommandReused):
             await second.append(edit(other.note_id, command, b"x" * 16), other.position)
-    for position in range(1, first.head + 1):
-        message = (await ask(cluster, f"STREAM.MSG.GET.{cluster.stream}", {"seq": position}))["message"]
-        assert b"Nats-Msg-Id" not in b64decode(message["hdrs"])
+    head = first.head
+    await asyncio.sleep(WINDOW_S + 0.5)
+    for number in range(20):
+        command, request = command_hash("ada", f"key {number}"), bytes(16)
+        assert (await second.append(creation(command, request), 0)).repeated
+    assert first.head == second.head == head
     for log in (first, second):
         await log.close()
 
 
-async def test_a_command_used_twice_at_the_same_moment(cluster: JetStreamEngine) -> None:
-    """One command for two notes on two nodes at the very same moment: if both are recorded, then on every node the
-    same one is the first, and that is what the command names from then on."""
-    first, second = await node(cluster, "first"), await node(cluster, "second")
+async def test_a_command_used_twice_at_the_same_moment(either: JetStreamEngine) -> None:
+    """One command for two notes on two nodes at the very same moment: one is recorded, the other is refused, and on
+    every node the command names the one that is there."""
+    first, second = await node(either, "first"), await node(either, "second")
     notes = [(await first.append(creation(), 0)).record for _ in range(20)]
     await reach(second, 20)
     for one, two in zip(notes[::2], notes[1::2], strict=True):
         command = command_hash("ada", f"key {one.note_id}")
-        await asyncio.gather(
+        outcomes = await asyncio.gather(
             first.append(edit(one.note_id, command, b"1" * 16), one.position),
             second.append(edit(two.note_id, command, b"2" * 16), two.position),
             return_exceptions=True,
         )
+        assert {type(outcome) for outcome in outcomes} == {Appended, CommandReused}, outcomes
         found = [await log.find(command) for log in (first, second)]
         assert found[0] == found[1]
         assert found[0] is not None
         assert found[0].part == 0
     head = max(first.head, second.head)
+    assert head == 30
     await asyncio.gather(*(reach(log, head) for log in (first, second)))
     assert await everything(first) == await everything(second)
     for log in (first, second):
