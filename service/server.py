@@ -18,7 +18,7 @@ from service.sockets import allow_descriptors
 # Requests under way may end; with closing sockets before and flushing after, the whole stop stays under 10 s.
 SHUTDOWN_S = 5.0
 # Connections that wait to be accepted. When all clients of a service that was away come back at once, one that finds no
-# room here believes to be connected, and is cut off half a minute later; Linux itself allows 4,096 (net.core.somaxconn).
+# room here believes to be connected, and is cut off half a minute later. Linux allows 4,096 (net.core.somaxconn).
 BACKLOG = 4096
 
 logger = structlog.get_logger(__name__)
