@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from events.transfer import import_log
+from tests.audit.checked import served
 from tests.audit.histories import History
 from tests.service.running import Running
 
@@ -32,3 +33,9 @@ def history(dice: object, tmp_path: Path) -> History:
     (tmp_path / "data").mkdir()
     import_log(history.lines(), tmp_path / "data" / "events.db")
     return history
+
+
+@pytest.fixture
+async def closed(stopped: Running, history: History) -> Path:
+    """A folder with 600 events, all signed, whose service has stopped in order."""
+    return await served(stopped, len(history.records))
