@@ -44,6 +44,19 @@ class Database(aiosqlite.Connection):
         return await self.submit(work)
 
 
+def in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """``work(connection)``, committed; nothing of it when it raises, which is passed on."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
 async def open_writer(
     path: Path, synchronous: str, check: Callable[[sqlite3.Connection], None] = lambda _: None
 ) -> Database:

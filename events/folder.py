@@ -85,3 +85,12 @@ def require_room(folder: Path, batch_bytes: int) -> None:
     reserve_bytes = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
     if free_bytes < reserve_bytes + 4 * batch_bytes:
         raise LogUnavailable(f"the disk is full: {free_bytes} bytes are free in {folder}, make room there")
+
+
+def sync(path: Path) -> None:
+    """Bring a file to disk, or what a folder says of the files in it (fsync(2))."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -4,7 +4,6 @@ Everything that is hashed is in a line: with docs/EVENTS.md a stranger can compu
 hexadecimal, ``meta`` and ``data`` are texts within the JSON, exactly as they were first written.
 """
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from events.batch import INSERT
 from events.codec import decode_payload
 from events.copies import Parent, note_parent
 from events.errors import EventError, NotelogError
+from events.folder import sync
 from events.note import NoteCreated, NoteDeleted, NoteRestored
 from events.record import RecordedEvent
 from events.store import create_log, select_head
@@ -106,12 +106,12 @@ def import_log(lines: Iterable[bytes], path: Path, progress: Callable[[int], Non
         parent = _write(connection, lines, progress)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.close()
-        _sync(beside)
+        sync(beside)
         _discard(path)
         for suffix in ("-wal", "-shm"):
             beside.with_name(beside.name + suffix).unlink(missing_ok=True)
         beside.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException:
         connection.close()
         _discard(beside)
@@ -215,14 +215,6 @@ def _require_empty(path: Path) -> None:
 def _discard(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _hex(value: bytes | None) -> str | None:

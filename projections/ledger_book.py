@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from events.database import Database, Reader, open_reader, open_writer
+from events.database import Database, Reader, in_transaction, open_reader, open_writer
 from events.errors import NotelogError
 from events.log import EventLog
 from events.record import leaf_hash
@@ -92,7 +92,7 @@ class LedgerBook:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do ``work`` in a transaction of its own; it is on disk when this returns. Cancel: it is done or not."""
-        return await self.writer.run(partial(_in_transaction, work=work))
+        return await self.writer.run(partial(in_transaction, work=work))
 
     async def close(self) -> None:
         """Note where the log ends, so that what is added to it while no service runs can be told. After the log."""
@@ -207,15 +207,3 @@ def _reopened(connection: sqlite3.Connection) -> None:
 
 def _note_end(connection: sqlite3.Connection, epoch: str, head: int) -> None:
     insert_checkpoint(connection, Checkpoint(CLOSED, Ledger.version, epoch, head, b""))
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result

@@ -5,7 +5,6 @@ disk; between the removal of the old file and the renaming of the new one there 
 file that has to be built.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from events.errors import FolderError
+from events.folder import sync
 from events.log import PAGE_EVENTS_MAX
 from events.record import RecordedEvent, leaf_hash
 from events.store import select_head, select_page
@@ -141,22 +141,14 @@ def _checkpoint(projection: Projection[Any], epoch: str, last: RecordedEvent | N
 
 def _swap(beside: Path, tables: Path) -> None:
     """Put the new file, once it is on disk, where the old one was. A write-ahead log of the old must not meet it."""
-    _sync(beside)
+    sync(beside)
     discard(tables)
     discard_companions(beside)
     beside.rename(tables)
-    _sync(tables.parent)
+    sync(tables.parent)
 
 
 def discard_companions(path: Path) -> None:
     """Delete what lies beside a database that was closed."""
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from events.database import Database
+from events.database import Database, in_transaction
 from events.errors import EventError
 from events.log import PAGE_EVENTS_MAX, EventLog
 from events.record import RecordedEvent, leaf_hash
@@ -145,7 +145,7 @@ class Runner(Generic[Change]):
         self.state, head = State.CATCHING_UP, self._log.head
         while (after := self.checkpoint.value) < head:
             await self._advance(await self._patiently(partial(self._log.read, after, self._page_events)))
-        await self._patiently(partial(self._writer.run, partial(_in_transaction, self._projection.index)))
+        await self._patiently(partial(self._writer.run, partial(in_transaction, work=self._projection.index)))
         self.state = State.RUNNING
 
     async def _pages(self) -> AsyncIterator[list[RecordedEvent]]:
@@ -214,7 +214,7 @@ def _start_anew(connection: sqlite3.Connection, projection: Projection[Change], 
         projection.create(connection)
         insert_checkpoint(connection, checkpoint)
 
-    _in_transaction(work, connection)
+    in_transaction(connection, work)
 
 
 def _apply_page(
@@ -229,16 +229,4 @@ def _apply_page(
         advance_checkpoint(connection, old, new)
         return changes
 
-    return _in_transaction(work, connection)
-
-
-def _in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
+    return in_transaction(connection, work)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from events.errors import FolderError
+from events.folder import sync
 
 ED25519 = b"\x01"
 KEY_MODE = 0o600
@@ -98,6 +99,7 @@ def make_key(path: Path) -> Ed25519PrivateKey:
         finally:
             os.close(file)
         beside.rename(path)
+        sync(path.parent)
     except OSError as error:
         raise UnusableKey(f"{path} cannot be made: {error.strerror}") from error
     return key
