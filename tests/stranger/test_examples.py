@@ -49,6 +49,7 @@ RUN_BY = {
     ("docs/OPERATIONS.md", "sh install"): "tests/stranger/test_installation.py::test_an_installed_notelog_works",
     ("docs/OPERATIONS.md", "nginx"): f"{HERE}::test_the_proxy_is_configured",
     ("docs/SCALING.md", "sh"): f"{HERE}::test_two_nodes",
+    ("docs/SCALING.md", "sh move"): f"{HERE}::test_a_move_to_the_distributed_log_and_back",
 }
 
 
@@ -195,3 +196,27 @@ async def test_two_nodes(programs: Path, tmp_path: Path) -> None:
     finally:
         servers.kill()
     assert printed.count('{"id":1,"title":"Milk"') == 2
+
+
+@pytest.mark.needs("bash")
+async def test_a_move_to_the_distributed_log_and_back(programs: Path, tmp_path: Path) -> None:
+    """The commands of docs/SCALING.md move a log into a stream, and into a folder again: a node of the one and the
+    service of the other have its notes."""
+    servers = NatsServers(tmp_path, 1)
+    try:
+        servers.start()
+        await servers.ready()
+        async with Server(tmp_path / "notelog-data") as before:
+            await before.start()
+            async with before.session.post(before.url + "/notes", json={"title": "Milk"}) as made:
+                note = await made.json()
+            assert await before.stop() == 0
+        commands = block("docs/SCALING.md", "sh", "move").text.replace("nats://host:4222", servers.url)
+        async with Prompt(tmp_path, environment(programs)) as prompt:
+            await prompt.paste(commands)
+        for moved in (Server(tmp_path / "node", "--log", servers.url), Server(tmp_path / "notelog-again")):
+            async with moved:
+                await moved.start()
+                assert await moved.read("/notes/1") == (200, note)
+    finally:
+        servers.kill()
