@@ -28,8 +28,8 @@ from tests.service.running import Running
 
 pytestmark = pytest.mark.faults
 
-EVENTS = 20_000
-KILLS = 6
+EVENTS = 12_000
+KILLS = 4
 
 _numbers = itertools.count(1)
 

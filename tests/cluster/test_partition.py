@@ -11,7 +11,7 @@ from tests.faults.process import until
 from tests.nats_servers import Place
 
 from .cluster import GOES_ON_WITHIN_S, Cluster, Loads, assert_kept
-from .conftest import LONG, long_only
+from .conftest import LONG
 from .network import cut_off, heal, network
 from .test_servers_go import ANSWERS, leader
 
@@ -27,7 +27,6 @@ def places() -> Iterator[list[Place]]:
         yield places
 
 
-@long_only
 async def test_the_leader_is_cut_off(places: list[Place], tmp_path: Path, seed: int) -> None:
     """The leader loses the other servers but no client: nodes that hang on it go over, and writes go on."""
     async with Cluster(tmp_path, nodes=2, places=places) as cluster:

@@ -14,7 +14,7 @@ from tests.faults.process import until
 from tests.nats_servers import NatsServer
 
 from .cluster import GOES_ON_WITHIN_S, STREAM, Cluster, Loads, assert_kept
-from .conftest import LONG, long_only
+from .conftest import LONG
 
 pytestmark = pytest.mark.faults
 
@@ -66,7 +66,6 @@ async def test_the_leader_dies_under_load(cluster: Cluster, seed: int) -> None:
         await assert_kept(cluster, loads, follower)
 
 
-@long_only
 async def test_the_leader_stops_for_a_while(cluster: Cluster, seed: int) -> None:
     """The leader stands still, as a machine does that swaps or is moved; then it wakes up and thinks that it leads."""
     async with Loads(cluster, seed) as loads:
@@ -81,7 +80,6 @@ async def test_the_leader_stops_for_a_while(cluster: Cluster, seed: int) -> None
     await assert_kept(cluster, loads)
 
 
-@long_only
 async def test_all_servers_die_at_once(cluster: Cluster, seed: int) -> None:
     """All three are killed under load: reads go on, /readyz says what is wrong, and when they are back so is all."""
     async with EventsFollower(cluster.nodes[0]) as follower:
@@ -98,7 +96,6 @@ async def test_all_servers_die_at_once(cluster: Cluster, seed: int) -> None:
         await assert_kept(cluster, loads, follower)
 
 
-@long_only
 async def test_two_of_three_die(cluster: Cluster, seed: int) -> None:
     """With one server left writes are refused or unknown, reads go on; with two again writes go on."""
     dice = random.Random(seed)

@@ -59,9 +59,15 @@ class Server:
     """
 
     def __init__(
-        self, data: Path, *arguments: str, log: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *arguments: str,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = COMMAND,
     ) -> None:
         self.data = data
+        self._program = program
         self.log = log or data.with_name(data.name + ".log")
         self.url = ""
         self.up = asyncio.Event()
@@ -105,7 +111,7 @@ class Server:
         self.starts += 1
         self.url = ""
         self._log_offset = self.log.stat().st_size if self.log.exists() else 0
-        command = [*wrapper, *COMMAND, "serve", "--data", str(self.data), "--port", "0", *self._arguments]
+        command = [*wrapper, *self._program, "serve", "--data", str(self.data), "--port", "0", *self._arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
