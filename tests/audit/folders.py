@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -23,13 +24,21 @@ def notelog(*arguments: str | Path, stdin: bytes = b"") -> "subprocess.Completed
     return subprocess.run(command, cwd=REPOSITORY, input=stdin, capture_output=True, timeout=WITHIN_S, check=False)
 
 
-def killed_after(seconds: float, *arguments: str | Path) -> None:
-    """The command, killed after a while: any moment will do, also one after its end."""
+def took_s(*arguments: str | Path) -> float:
+    """How long the command takes that is killed afterwards, so that kills meet all of it."""
+    began = time.monotonic()
+    assert notelog(*arguments).returncode == 0
+    return time.monotonic() - began
+
+
+def killed_after(seconds: float, *arguments: str | Path) -> bool:
+    """The command, killed after a while: any moment will do, also one after its end. Whether it was under way."""
     command = [sys.executable, "-m", "service", *map(str, arguments)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
         process.kill()
+    return process.returncode != 0
 
 
 async def beside(*arguments: str | Path, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":

@@ -10,7 +10,7 @@ import pytest
 from events.folder import DataFolder
 from events.transfer import import_log
 from projections.rebuild import of_notes, rebuild
-from tests.audit.folders import beside, contents, killed_after, notelog, result, tampering
+from tests.audit.folders import beside, contents, killed_after, notelog, result, tampering, took_s
 from tests.audit.histories import History
 from tests.service.running import Running, until
 from tests.sizes import count
@@ -74,8 +74,11 @@ def test_a_rebuild_that_is_killed_anywhere_can_be_run_again(dice: random.Random,
     import_log(History(dice, 3000).lines(), folder.events)
     rebuild(folder.events, tmp_path / "expected.db", of_notes())
     expected = contents(tmp_path / "expected.db")
+    whole_s = took_s("rebuild", "--data", tmp_path)
     for _ in range(count("command_kills")):
-        killed_after(dice.uniform(0.3, 1.5), "rebuild", "--data", tmp_path)
+        if dice.random() < 0.3:
+            folder.notes.unlink(missing_ok=True)
+        killed_after(whole_s * dice.uniform(0.4, 1.1), "rebuild", "--data", tmp_path)
         if folder.notes.exists():
             assert contents(folder.notes) == expected
     assert notelog("rebuild", "--data", tmp_path).returncode == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.checkpoint_checker import parse_key
-from tests.audit.folders import beside, copied, killed_after, notelog, result, tampering
+from tests.audit.folders import beside, copied, killed_after, notelog, result, tampering, took_s
 from tests.audit.histories import EPOCH, History
 from tests.audit.test_tlog import published
 from tests.engines import found_in
@@ -116,8 +116,11 @@ def test_an_import_that_is_killed_anywhere_has_not_happened(dice: random.Random,
     (tmp_path / "log.ndjson").write_bytes(lines)
     data = tmp_path / "data"
     command = ("import", tmp_path / "log.ndjson", "--data", data)
+    whole_s = took_s("import", tmp_path / "log.ndjson", "--data", tmp_path / "other")
     for _ in range(count("command_kills")):
-        killed_after(dice.uniform(0.2, 1.2), *command)
+        if dice.random() < 0.3:
+            shutil.rmtree(data, ignore_errors=True)
+        killed_after(whole_s * dice.uniform(0.5, 1.1), *command)
         assert not (data / "events.db").exists() or len(found_in(data / "events.db")) == 3000
     was_there = (data / "events.db").exists()
     assert notelog(*command).returncode == (1 if was_there else 0)
@@ -172,10 +175,13 @@ def test_a_backup_that_is_killed_anywhere_can_be_run_again(dice: random.Random, 
     data, copy = tmp_path / "data", tmp_path / "copy"
     lines = b"".join(History(dice, 3000).lines())
     assert notelog("import", "-", "--data", data, stdin=lines).returncode == 0
+    whole_s = took_s("backup", "--data", data, tmp_path / "other")
+    under_way = 0
     for _ in range(count("command_kills")):
-        if dice.random() < 0.3:
+        if dice.random() < 0.7:
             shutil.rmtree(copy, ignore_errors=True)
-        killed_after(dice.uniform(0.2, 1.0), "backup", "--data", data, copy)
+        under_way += killed_after(whole_s * dice.uniform(0.5, 1.1), "backup", "--data", data, copy)
+    print(f"{under_way} of {count('command_kills')} were under way")
     assert result(notelog("backup", "--data", data, copy, "--json"))["position"] == 3000
     assert found_in(copy / "events.db") == found_in(data / "events.db")
     assert result(notelog("verify", "--data", copy, "--json"))["ok"]
