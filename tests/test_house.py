@@ -3,15 +3,20 @@
 import ast
 import inspect
 import json
+import os
 import re
+import tomllib
 from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import click
 import grimp
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import events.log
 from events.codec import SCHEMAS
@@ -197,6 +202,45 @@ def test_the_grafana_dashboard_fits_the_metrics() -> None:
     stems = {re.sub("_(bucket|sum|count|total)$", "", name) for name in asked}
     assert {re.sub("_(bucket|sum|count|total)$", "", name) for name in metrics() if "notelog_" in name} <= stems
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_the_lock_is_whole() -> None:
+    """Each package that pyproject.toml asks for, and each that those ask for, has one version in requirements.lock, and
+    nothing else stands there; in CI the tests run with these versions."""
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert len(locked) == len(lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    needed = closure(asked)
+    assert needed.keys() <= locked.keys(), needed.keys() - locked.keys()
+    if os.environ.get("CI") == "true":
+        for name, version in needed.items():
+            assert version in (locked[name], None), name
+    if all(needed.values()):
+        assert locked.keys() == needed.keys(), locked.keys() - needed.keys()
+
+
+def closure(asked: list[str]) -> dict[str, str | None]:
+    """All packages that these lead to, with the version that is installed here; None: it is not installed."""
+    found: dict[str, str | None] = {"notelog": None}
+    waiting = [Requirement(each) for each in asked]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        extras = requirement.extras or {""}
+        if name == "notelog" or (name in found and not requirement.extras):
+            continue
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+            continue
+        for more in map(Requirement, metadata.requires(name) or []):
+            if more.marker is None or any(more.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(more)
+    del found["notelog"]
+    return found
 
 
 def test_each_test_states_its_promise() -> None:
