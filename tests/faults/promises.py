@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 from .checker import Event, broken_promises, differences, read_events
 from .follower import Follower
@@ -30,7 +31,7 @@ async def assert_promises_kept(
     print(
         f"{len(events)} events; answers {dict(Counter(request.verdict.value for request in load.requests))}, "
         f"{settled} settled by a repeat; process started {server.starts} times, ready after "
-        f"{max(server.ready_after_s):.2f} s at the longest"
+        f"{median(server.ready_after_s):.2f} s, {max(server.ready_after_s):.2f} s at the longest"
     )
     assert_none(
         [
