@@ -16,6 +16,7 @@ from service.cli import serve
 from service.close_codes import CLOSE_CODES
 from tests.faults.process import REPOSITORY, Server
 from tests.safety.history import read_log
+from tests.tools import need
 
 PAGE = (REPOSITORY / "docs" / "OPERATIONS.md").read_text()
 UNITS = REPOSITORY / "deploy" / "systemd"
@@ -62,9 +63,9 @@ def test_every_link_leads_somewhere(link: str) -> None:
     assert (REPOSITORY / "docs" / link).exists(), link
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_the_units_are_good(tmp_path: Path) -> None:
     """systemd finds nothing to say about the units, and rates the service's exposure as low."""
+    need("systemd-analyze")
     for unit in UNITS.glob("notelog*"):
         # The program is not installed here.
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/notelog/.venv/bin/notelog", "/bin/true"))
