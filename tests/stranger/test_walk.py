@@ -16,7 +16,7 @@ from tests.stranger.blocks import REPOSITORY, Block, blocks, shows
 from tests.stranger.terminal import CommandFailed, Prompt, Terminal
 
 # The first start installs everything.
-SHOWN_WITHIN_S = 120.0
+SHOWN_WITHIN_S = 300.0
 SEEN_WITHIN_S = 30.0
 # The ports of the pages, which may be taken on the machine that runs the tests.
 PORTS = ("8080", "8081", "8000")
