@@ -11,16 +11,17 @@ import time
 from functools import partial
 from pathlib import Path
 
-from events import replica
+from events import fitness, replica
 from events.database import Database
 from events.errors import BrokenLog, ClusterError, ClusterUnreachable, FolderError, LogUnavailable, StreamImporting
+from events.fitness import is_there, require_fit
 from events.folder import require_room
 from events.jetstream import Stream, StreamGone
 from events.nats_settings import NatsSettings
 from events.shared import Shared
-from events.store import EventStore, select_page
+from events.store import EventStore
 from events.stream_answers import NoAnswer, NotStored
-from events.stream_configuration import Identity, require_epoch, require_fit
+from events.stream_configuration import Identity
 from events.stream_feed import Feed
 from events.watermark import Watermark
 
@@ -32,8 +33,6 @@ RENEW_AFTER_S = 3.0
 FAULT_AFTER_S = 12.0
 # A replica further behind than this shows the past: the node is not ready.
 BEHIND_EVENTS_MAX = 10_000
-# A server that has just become the leader, or has just been started, may know less for a moment than in the end.
-FIT_WITHIN_S = 10.0
 # The first connection of a new node; after that the supervisor may start it again.
 START_WITHIN_S = 30.0
 # Longer than letting a connection go takes.
@@ -104,7 +103,7 @@ class ReplicaStore(EventStore):
 
         Raises ``FolderError``, ``ClusterError``.
         """
-        if await asyncio.to_thread(_is_there, self.path):
+        if await asyncio.to_thread(is_there, self.path):
             await self._open_replica()
         connected = asyncio.Event()
         self._follower = asyncio.create_task(self._follow_until_closed(connected), name="log follower")
@@ -167,7 +166,7 @@ class ReplicaStore(EventStore):
         if isinstance(error, StreamGone):
             # Servers that start may not know the stream for a moment; these have had their time.
             self._gone_since = self._gone_since or time.monotonic()
-            return time.monotonic() - self._gone_since > FIT_WITHIN_S
+            return time.monotonic() - self._gone_since > fitness.FIT_WITHIN_S
         return isinstance(error, BrokenLog) or not (was_connected or isinstance(error, ClusterUnreachable))
 
     async def _begin_on(self, stream: Stream) -> None:
@@ -176,20 +175,20 @@ class ReplicaStore(EventStore):
         if stream.identity.importing is not None:
             raise StreamImporting(self._settings.stream, stream.identity.importing)
         self._identity = stream.identity
-        await self._open_replica()
-        await self._require_fit(stream)
+        database = await self._open_replica()
+        self._reached(await require_fit(stream, database, self.epoch, self.head))
         self._stream = stream
 
-    async def _open_replica(self) -> None:
-        if self._database is None:
-            if self.epoch:
-                self._database = await self._open_again()
-            else:
-                self._database, head = await self._open_writer()
-                self._head.raise_to(head)
-        else:
+    async def _open_replica(self) -> Database:
+        if self._database is not None:
             # A write that was under way when the last connection was lost has run to its end since.
             await self._show_found(self._database)
+        elif self.epoch:
+            self._database = await self._open_again()
+        else:
+            self._database, head = await self._open_writer()
+            self._head.raise_to(head)
+        return self._database
 
     async def _let_go(self) -> None:
         """Close a connection whose last commit is in doubt; the file is opened anew."""
@@ -199,21 +198,6 @@ class ReplicaStore(EventStore):
                 await database.close()
             except (sqlite3.Error, ValueError):
                 pass
-
-    async def _require_fit(self, stream: Stream) -> None:
-        """See that the replica is one of this stream, and not ahead of it."""
-        assert self._database is not None
-        require_epoch(stream.identity.epoch, self.epoch)
-        deadline = time.monotonic() + FIT_WITHIN_S
-        while (state := await stream.state()).last_seq < self.head and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(RETRY_S)
-        same = True
-        if 0 < self.head <= state.last_seq:
-            (record,) = await self._database.run(partial(select_page, after=self.head - 1, head=self.head, limit=1))
-            payload = await stream.payload_at(self.head)
-            same = payload is None or replica.decode(replica.Received(self.head, payload)).salt == record.salt
-        require_fit(state, self.head, same)
-        self._reached(state.last_seq)
 
     async def _follow(self, stream: Stream) -> None:
         """Copy and watch, until one of them fails or the connection is lost."""
@@ -298,17 +282,3 @@ class ReplicaStore(EventStore):
 async def _when_lost(stream: Stream) -> None:
     await stream.lost.wait()
     raise NoAnswer("the connection is lost")
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is a log at the path; the file of a start that was killed is empty."""
-    if not path.exists():
-        return False
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return True  # opening it will tell what is wrong

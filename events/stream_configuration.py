@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from events.copies import Parent
-from events.errors import BrokenLog, NewerFormat, StreamRefused
-from events.stream_answers import State
+from events.errors import NewerFormat, StreamRefused
 
 FORMAT = 1
 # For how long the servers remember ids of messages: more than twice what an append is tried for.
@@ -77,19 +76,3 @@ def identify(config: dict[str, Any], name: str, replicas: int | None) -> Identit
     parent_epoch, parent_position = metadata.get(PARENT_EPOCH), metadata.get(PARENT_POSITION)
     parent = Parent(parent_epoch, int(parent_position)) if parent_epoch and parent_position else None
     return Identity(epoch, parent, metadata.get(IMPORTING) or None)
-
-
-def require_epoch(found: str, epoch: str) -> None:
-    """See that a replica is one of this stream. Raises ``BrokenLog``: the operator must look."""
-    if found != epoch:
-        raise BrokenLog(f"the replica belongs to another stream: expected epoch {epoch}, got {found}")
-
-
-def require_fit(state: State, head: int, same_record: bool) -> None:
-    """See that a stream holds what its replica has. Raises ``BrokenLog``: the operator must look."""
-    if state.first_seq > 1 and state.messages:
-        raise BrokenLog(f"the stream begins at {state.first_seq}: its first events are gone")
-    if state.last_seq < head:
-        raise BrokenLog(f"the replica has {head} events, the stream only {state.last_seq}: the stream lost events")
-    if not same_record:
-        raise BrokenLog(f"event {head} is another one in the stream than in the replica")

@@ -185,7 +185,7 @@ async def test_a_replica_that_does_not_fit_is_refused(
 ) -> None:
     """A replica of another stream, or of none (which is then not made), and an embedded log: refused with the
     reason."""
-    monkeypatch.setattr("events.replica_store.FIT_WITHIN_S", 0.1)
+    monkeypatch.setattr("events.fitness.FIT_WITHIN_S", 0.1)
     log = await node(cluster, "node")
     for _ in range(3):
         await log.append(creation(), 0)
@@ -207,7 +207,7 @@ async def test_a_replica_that_does_not_fit_is_refused(
 
 async def test_a_stream_that_lost_events_is_refused(cluster: JetStreamEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream with the same epoch and fewer events than the replica, and one with other events: both are refused."""
-    monkeypatch.setattr("events.replica_store.FIT_WITHIN_S", 0.1)
+    monkeypatch.setattr("events.fitness.FIT_WITHIN_S", 0.1)
     ahead, behind = await node(cluster, "ahead"), await node(cluster, "behind")
     await ahead.append(creation(), 0)
     await reach(behind, 1)
@@ -235,7 +235,7 @@ async def test_a_stream_that_goes_while_a_node_runs(
 ) -> None:
     """A log whose stream is gone, or is another one suddenly, says so to who waits for it, takes no more, still reads;
     and it does not make a new stream in place of the old one."""
-    monkeypatch.setattr("events.replica_store.FIT_WITHIN_S", 0.1)
+    monkeypatch.setattr("events.fitness.FIT_WITHIN_S", 0.1)
     log = await node(cluster, "node")
     record = (await log.append(creation(), 0)).record
     await ask(cluster, f"STREAM.DELETE.{cluster.stream}", {})
