@@ -16,7 +16,7 @@ from typing import TypeVar
 from events.database import Database, Reader, in_transaction, open_reader, open_writer
 from events.errors import NotelogError
 from events.log import EventLog
-from events.record import leaf_hash
+from events.record import found_hash
 from projections.ledger import (
     Ledger,
     LedgerContradicted,
@@ -188,7 +188,7 @@ async def _judge_end(writer: Database, log: EventLog, found: Checkpoint) -> None
     after, last = number * TILE_HASHES, b""
     while after < found.position:
         for record in await log.read(after, found.position - after):
-            last = leaf_hash(record)
+            last = found_hash(record)
             place = (record.position - 1) % TILE_HASHES * HASH_BYTES
             if tile[place : place + HASH_BYTES] != last:
                 raise LedgerDoesNotFit(f"event {record.position} is not the one that is in the ledger")

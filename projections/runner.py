@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from events.database import Database, in_transaction
 from events.errors import EventError
 from events.log import PAGE_EVENTS_MAX, EventLog
-from events.record import RecordedEvent, leaf_hash
+from events.record import RecordedEvent, found_hash, leaf_hash
 from events.subscription import follow
 from events.watermark import Watermark
 from projections.projection import Change, Projection, ProjectionStopped
@@ -138,7 +138,7 @@ class Runner(Generic[Change]):
         if found.position == 0 or found.position > self._log.head:
             return found.position == 0
         (record,) = await self._log.read(found.position - 1, limit=1)
-        return leaf_hash(record) == found.hash
+        return found_hash(record) == found.hash
 
     async def _catch_up(self) -> None:
         """Apply everything up to the head of now, then make the indexes, then count as running."""

@@ -116,12 +116,15 @@ async def test_a_table_that_does_not_fit_is_named(closed: Path) -> None:
     assert "version at 17" in details
 
 
-async def test_a_last_event_that_cannot_be_hashed_is_named(closed: Path) -> None:
-    """A number that no event can have, in the very event that the checkpoints stand on, is a finding and no fault."""
+async def test_a_last_event_that_cannot_be_hashed_is_named(closed: Path, stopped: Running) -> None:
+    """A number that no event can have, where the checkpoints stand, is a finding and no fault; the service says so."""
     with tampering(closed / "events.db") as log:
         log.execute("UPDATE events SET schema = schema + (1 << 28) WHERE position = 600")
     done = result(await beside("verify", "--data", closed, "--json"), code=1)
     assert (600, "unreadable") in {(finding["position"], finding["what"]) for finding in done["findings"]}
+    await stopped.start()
+    report = await stopped.get("/readyz")
+    assert (report.status, report.json["projections"]["ledger"]["state"]) == (503, "stopped")
 
 
 async def test_a_trigger_that_is_gone_is_missed(closed: Path) -> None:
