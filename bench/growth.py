@@ -74,7 +74,7 @@ def prepare(place: Stage, events: int) -> dict[str, int]:
 def named(name: str) -> Contender:
     """notelog under another name, on a folder that is filled already."""
     service = notelog()
-    return Contender(name, service.start, lambda server, notes: None, service.requests)
+    return Contender(name, service.start, lambda server, notes: None, service.http.requests)
 
 
 def turns(place: Stage, run: Run, operation: str, notes: dict[str, int]) -> Samples:

@@ -24,27 +24,27 @@ from projections.runner import Runner
 from projections.search import Search
 from projections.tables import Tables
 from projections.versions import Versions
-from service import requests
-from service.audit import AuditApi
-from service.command_loop import CommandLoop
-from service.dashboard_page import DashboardPage
-from service.docs_page import DocsApi
-from service.feeds import EventsFeed, NotesFeed
-from service.freshness import Freshness
-from service.gate import Gate
 from service.health import HealthApi
-from service.hub import Hub
-from service.ledger import LedgerPart
+from service.http import requests
+from service.http.freshness import Freshness
+from service.http.gate import Gate
+from service.http.middleware import outermost
+from service.http.route import add_routes
+from service.http.tracing import tracing
+from service.live.feeds import EventsFeed, NotesFeed
+from service.live.hub import Hub
+from service.live.places import Places
+from service.live.websocket import WebSocketApi
 from service.metrics import Metrics, MetricsApi
-from service.middleware import outermost
-from service.places import Places
-from service.rest import NotesApi
-from service.route import add_routes
+from service.notes.command_loop import CommandLoop
+from service.notes.rest import NotesApi
+from service.pages.dashboard_page import DashboardPage
+from service.pages.docs_page import DocsApi
+from service.past.audit import AuditApi
+from service.past.ledger_part import LedgerPart
+from service.past.tlog import TlogApi
 from service.routes import routes
 from service.settings import Settings
-from service.tlog import TlogApi
-from service.tracing import tracing
-from service.websocket import WebSocketApi
 
 # The full text follows in pages of this size, this far apart, unless somebody searches: an index costs less in bulk,
 # and a page of it, at about 70 µs an event, must not keep the notes waiting for long.

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from events.errors import ClusterError, FolderError
-from service import maintenance_commands, transfer_commands
-from service.doctor_command import doctor_command
 from service.settings import ENVIRONMENT, Settings, WrongSetting, from_environment
-from service.tail_command import tail_command
-from service.token_command import token
-from service.verify_command import verify_command
+from service.terminal import maintenance as maintenance_commands
+from service.terminal import transfer as transfer_commands
+from service.terminal.doctor import doctor_command
+from service.terminal.tail import tail_command
+from service.terminal.token import token
+from service.terminal.verify import verify_command
 from service.version import VERSION
 
 EXIT_USAGE = 2

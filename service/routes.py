@@ -11,19 +11,19 @@ from aiohttp import web
 
 from events.note import Note
 from service import problems
-from service.answers import Alive, Event, EventList, HistoryList, NoteList, Readiness
-from service.audit import AuditApi, EventsQuery, HistoryQuery, NoteQuery
-from service.bodies import NoteBody, NotePatch, RevertBody
-from service.dashboard_page import PAGE_HEADERS, DashboardPage
-from service.docs_page import DocsApi
-from service.event_stream import NDJSON
 from service.health import HealthApi
+from service.http.requests import JSON, MERGE_PATCH, NoQuery
+from service.http.route import LOG_HEADERS, Answer, Route
+from service.live.websocket import WebSocketApi
 from service.metrics import MetricsApi
-from service.requests import JSON, MERGE_PATCH, NoQuery
-from service.rest import ListQuery, NotesApi
-from service.route import LOG_HEADERS, Answer, Route
-from service.tlog import TlogApi
-from service.websocket import WebSocketApi
+from service.notes.bodies import NoteBody, NotePatch, RevertBody
+from service.notes.rest import ListQuery, NotesApi
+from service.pages.answers import Alive, Event, EventList, HistoryList, NoteList, Readiness
+from service.pages.dashboard_page import PAGE_HEADERS, DashboardPage
+from service.pages.docs_page import DocsApi
+from service.past.audit import AuditApi, EventsQuery, HistoryQuery, NoteQuery
+from service.past.event_stream import NDJSON
+from service.past.tlog import TlogApi
 
 TEXT = "text/plain"
 

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from events.errors import FolderError
 from service.app import LOG, service
-from service.protocol import Runner
+from service.http.protocol import Runner
+from service.http.sockets import allow_descriptors
 from service.settings import Settings, WrongSetting
-from service.sockets import allow_descriptors
 
 # Requests under way may end; with closing sockets before and flushing after, the whole stop stays under 10 s.
 SHUTDOWN_S = 5.0

@@ -149,13 +149,13 @@ def _file(text: str) -> Path:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    from service.origins import parse_allowed
+    from service.http.origins import parse_allowed
 
     return parse_allowed(text)
 
 
 def _rate(text: str) -> str:
-    from service.limits import parse_rate
+    from service.http.rate_limits import parse_rate
 
     parse_rate(text)
     return text

@@ -21,10 +21,10 @@ from packaging.utils import canonicalize_name
 import events.log
 from events.codec import SCHEMAS
 from service import cli
-from service.close_codes import CLOSE_CODES
+from service.http.route import Route
+from service.live.close_codes import CLOSE_CODES
 from service.metrics import Metrics
 from service.problems import PROBLEMS
-from service.route import Route
 from service.routes import routes
 from service.settings import ENVIRONMENT, Settings
 
@@ -260,8 +260,12 @@ def test_each_file_has_its_place_in_the_picture() -> None:
     page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     for floor in FLOORS:
         table = page.partition(f"| `{floor}/` | |\n")[2].partition("\n\n")[0]
-        there = {path.stem for path in (ROOT / floor).glob("*.py")} - {"__init__", "__main__"}
-        named = set(re.findall(r"`(\w+)`", table))
+        there = {
+            path.relative_to(ROOT / floor).with_suffix("").as_posix()
+            for path in (ROOT / floor).rglob("*.py")
+            if not path.stem.startswith("__")
+        }
+        named = set(re.findall(r"`([\w/]+\w)`", table))
         assert named == there, f"{floor}: {sorted(named ^ there)}"
 
 

@@ -12,7 +12,7 @@ from events.record import NewEvent
 from events.transfer import import_log
 from events.views import EventFilter, select_forward
 from projections.rebuild import open_log_file
-from service.event_stream import PAGE_EVENTS_ALONE, PAGE_EVENTS_BUSY, REST_FACTOR, Courtesy
+from service.past.event_stream import PAGE_EVENTS_ALONE, PAGE_EVENTS_BUSY, REST_FACTOR, Courtesy
 from tests.audit.histories import History, Json, json_lines
 from tests.engines import found_in
 from tests.service.running import Running, until

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET
 
-from service import client_errors, problems
+from service import problems
 from service.client import Client
-from service.client_errors import Invalid, KeyReused, NotFound, PreconditionFailed, TooManyRequests, Unreachable
+from service.client import errors as client_errors
+from service.client.errors import Invalid, KeyReused, NotFound, PreconditionFailed, TooManyRequests, Unreachable
 from tests.client.cutter import Cutter
 from tests.service.running import WITHIN_S, Running
 

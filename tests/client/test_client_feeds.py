@@ -11,10 +11,10 @@ import pytest
 
 from events.note import Note
 from service.client import Client, Removed
-from service.client_errors import Forbidden, LogReset, SubscriptionRefused, Unauthorized
-from service.client_feeds import ClientFeed
+from service.client.errors import Forbidden, LogReset, SubscriptionRefused, Unauthorized
+from service.client.feeds import ClientFeed
 from service.settings import Settings
-from service.token_command import _claims, _sign
+from service.terminal.token import _claims, _sign
 from tests.client.cutter import Cutter
 from tests.faults.process import Server
 from tests.service.running import WITHIN_S, Running, until

@@ -8,7 +8,7 @@ import kosoku
 import pytest
 from aiohttp import web
 
-from service.websocket import Connection, new_response
+from service.live.websocket import Connection, new_response
 
 # Left out: what is ours to refuse (binary frames, messages over 64 KiB, compression), and one case that is of aiohttp's
 # making: 7.9.5 sends the close code 1006, which may not be sent, and aiohttp's parser answers it like a good one.

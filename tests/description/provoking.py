@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import service.freshness
-import service.requests
+import service.http.freshness
+import service.http.requests
 from events.record import NewEvent
 from service.settings import Secret
 from tests.description.described import Description, Json, Operation
@@ -34,8 +34,8 @@ async def record(folder: Path) -> Recording:
     recording = Recording()
     with pytest.MonkeyPatch.context() as patch:
         # Waits that are promised to end are not waited for as long as that.
-        patch.setattr(service.freshness, "WAIT_S", 0.2)
-        patch.setattr(service.requests, "BODY_TIMEOUT_S", 0.2)
+        patch.setattr(service.http.freshness, "WAIT_S", 0.2)
+        patch.setattr(service.http.requests, "BODY_TIMEOUT_S", 0.2)
         recording.watch(patch)
         for number, stage in enumerate((use, break_rules, use_tokens, use_too_often, leave_out_if_match, stop_tables)):
             running = Running(folder / str(number), patch)
@@ -130,7 +130,7 @@ async def _make_changeable(running: Running, operation: Operation) -> None:
 
 async def _send_bad_bodies(recorder: Recorder, operation: Operation, path: str) -> None:
     for body, media_type in (
-        (BytesIO(b"x" * (service.requests.BODY_BYTES_MAX + 1)), "application/json"),
+        (BytesIO(b"x" * (service.http.requests.BODY_BYTES_MAX + 1)), "application/json"),
         (_slow_body(), "application/json"),
         (b"{", "application/json"),
         (b"{}", "text/plain"),

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from jsonschema import Draft7Validator
 
-from service import socket_auth
-from service.close_codes import CLOSE_CODES
+from service.live import socket_auth
+from service.live.close_codes import CLOSE_CODES
 from service.settings import Secret
 from tests.description.described import Json
 from tests.safety.issuer import SECRET, Issuer

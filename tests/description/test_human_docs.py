@@ -11,9 +11,10 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 from msgspec import Struct
 
-from service import messages, problems
-from service.close_codes import CLOSE_CODES
-from service.feeds import EventsWhere, NotesWhere
+from service import problems
+from service.live import messages
+from service.live.close_codes import CLOSE_CODES
+from service.live.feeds import EventsWhere, NotesWhere
 from tests.description.described import Description
 from tests.service.running import WITHIN_S, Answer, Running
 

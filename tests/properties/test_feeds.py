@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections import queries
-from service import feeds
+from service.live import feeds
 from tests.service.running import Running
 from tests.service.subscriber import Copy, Subscriber, connected, decoded, positions_of
 

@@ -17,7 +17,7 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
-from service import auth, jwks
+from service.http import auth, jwks
 from service.settings import Secret, WrongSetting
 from tests.safety.issuer import SECRET, Issuer, jwk, rs256
 from tests.service.running import Running, until

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from service import limits
 from service.errors import TooManyRequests
-from service.places import Places, counted_address
-from service.requests import BODY_BYTES_MAX
+from service.http import rate_limits as limits
+from service.http.requests import BODY_BYTES_MAX
+from service.live.places import Places, counted_address
 from service.settings import Secret
 from tests.faults.process import Server
 from tests.safety.issuer import SECRET, Issuer
@@ -232,7 +232,7 @@ async def test_frames_have_a_rate(running: Running) -> None:
 
 async def test_a_reader_that_stops_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for a large answer and takes nothing of it is cut off; whoever takes it slowly gets it whole."""
-    monkeypatch.setattr("service.protocol.STALL_S", 0.3)
+    monkeypatch.setattr("service.http.protocol.STALL_S", 0.3)
     await running.start()
     for _ in range(20):
         await running.note(description="x" * 65_000)

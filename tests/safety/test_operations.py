@@ -11,9 +11,10 @@ from typing import Any, get_args
 
 import pytest
 
-from service import messages, problems, settings
+from service import problems, settings
 from service.cli import serve
-from service.close_codes import CLOSE_CODES
+from service.live import messages
+from service.live.close_codes import CLOSE_CODES
 from tests.faults.process import REPOSITORY, Server
 from tests.safety.history import read_log
 from tests.tools import need

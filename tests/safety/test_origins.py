@@ -5,7 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.origins import parse_allowed
+from service.http.origins import parse_allowed
 from service.settings import Secret
 from tests.safety.issuer import SECRET, Issuer
 from tests.service.running import Answer, Running

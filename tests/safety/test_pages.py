@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from service.dashboard_page import FOLDER
+from service.pages.dashboard_page import FOLDER
 from tests.service.running import Running
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service import socket_auth
+from service.live import socket_auth
 from service.settings import Secret
 from tests.safety.issuer import SECRET, Issuer
 from tests.service.running import Running

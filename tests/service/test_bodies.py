@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from events.timestamps import microseconds, normalised
-from service.commands import CreateNote, PatchNote, ReplaceNote, create_note, patch_note, replace_note
 from service.errors import Invalid, NotJson
+from service.notes.commands import CreateNote, PatchNote, ReplaceNote, create_note, patch_note, replace_note
 
 READ_ONLY: dict[str, Any] = {"id": 7, "version": 3, "updated_at": "never", "position": [None]}
 

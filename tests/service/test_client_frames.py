@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from service import websocket
+from service.live import websocket
 from tests.service.running import Running, until
 from tests.service.subscriber import connected
 

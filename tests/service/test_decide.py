@@ -7,7 +7,8 @@ from msgspec import UNSET
 
 from events.errors import MalformedEvent
 from events.note import Event, Note, NoteCreated, NoteDeleted, NoteEdited, NoteRestored, Payload, evolve
-from service.commands import (
+from service.errors import ConditionFailed, ConditionMissing, NoSuchNote, Refused
+from service.notes.commands import (
     Circumstances,
     Command,
     Condition,
@@ -18,7 +19,6 @@ from service.commands import (
     RestoreNote,
     decide,
 )
-from service.errors import ConditionFailed, ConditionMissing, NoSuchNote, Refused
 
 NOW = "2026-01-02T03:04:05.000006Z"
 EARLIER = "2017-08-23T00:00:00Z"

@@ -11,7 +11,7 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
-from service.file_system import file_system_of
+from service.terminal.file_system import file_system_of
 from tests.faults.process import REPOSITORY
 from tests.service.running import WITHIN_S, Running
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from events.record import NewEvent
-from service import feeds, hub
+from service.live import feeds, hub
 from tests.service.running import Running, until
 from tests.service.subscriber import connected, events_of, positions_of
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from projections import queries
-from service import feeds
+from service.live import feeds
 from tests.service.running import Running
 from tests.service.subscriber import Copy, connected, decoded
 

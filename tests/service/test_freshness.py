@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from projections.notes import Notes
-from service import freshness
+from service.http import freshness
 from tests.service.running import Running, problem
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service import requests
+from service.http import requests
 from tests.service.running import Running, problem
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from projections.notes import Notes
-from service import hub, websocket
+from service.live import hub, websocket
 from tests.service.running import Running, until
 from tests.service.subscriber import Copy, Subscriber, connected, positions_of
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from service.tracing import ASKED_BY, Untraced, tracing
+from service.http.tracing import ASKED_BY, Untraced, tracing
 from tests.faults.process import REPOSITORY, Server, until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

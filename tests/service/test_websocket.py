@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from service import websocket
+from service.live import websocket
 from tests.service.running import Running
 from tests.service.subscriber import connected, positions_of
 

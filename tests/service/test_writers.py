@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events.log import Appended
-from service import command_loop
+from service.notes import command_loop
 from tests.service.running import Running
 
 WRITERS = 16

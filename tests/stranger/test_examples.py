@@ -12,8 +12,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from service import requests
-from service.protocol import KEEP_ALIVE_S
+from service.http import requests
+from service.http.protocol import KEEP_ALIVE_S
 from service.settings import Secret
 from tests.browser.conftest import free_port
 from tests.faults.process import Server

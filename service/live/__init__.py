@@ -1,0 +1,1 @@
+"""The websocket: connections, subscriptions, and what is sent to whom."""

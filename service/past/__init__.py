@@ -1,0 +1,1 @@
+"""The past over HTTP: histories, events, and the signed log."""

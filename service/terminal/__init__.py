@@ -1,0 +1,1 @@
+"""The commands of ``notelog``, but for ``serve``."""

@@ -1,0 +1,251 @@
+"""What ``notelog doctor`` looks at: everything that can be seen beside a running service, without changing anything.
+
+It reads no event: whether the data holds is for ``notelog verify`` to say.
+"""
+
+import os
+import platform
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from events.copies import is_copy, select_parent
+from events.errors import FolderError
+from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder
+from events.store import APPLICATION_ID, FORMAT, select_head
+from projections.ledger import Ledger
+from projections.ledger_copy import select_ledger_checkpoint
+from projections.rebuild import of_notes, open_log_file, select_epoch
+from projections.tables import Checkpoint, select_checkpoint
+from service.past.ledger_part import key_path
+from service.settings import Secret, Settings, WrongSetting, without_password
+from service.terminal.file_system import NETWORK, PASSING, FileSystem, file_system_of
+from service.version import VERSION
+
+# sqlite.org/wal.html#walresetbug
+SQLITE_SOUND = (3, 51, 3)
+WAL_RESET = (
+    "SQLite before 3.51.3 can corrupt a file when one connection checkpoints while another commits (the WAL-reset "
+    "bug). notelog is safe: one connection of one process does all commits and checkpoints of a file. Let no other "
+    "program write to the files, and take copies with notelog backup, not with tools that checkpoint"
+)
+PACKAGES = ("aiohttp", "aiosqlite", "msgspec", "orjson", "uvloop")
+
+Level = Literal["error", "warning"]
+
+
+class Remark(Struct, frozen=True):
+    """Something that is wrong (``error``), or that an operator should know (``warning``), and what to do."""
+
+    level: Level
+    about: str
+    detail: str
+
+
+class LogState(Struct, frozen=True):
+    """What the file of the log says of itself. ``engine``: sqlite, or jetstream for a replica."""
+
+    format: int
+    engine: str
+    epoch: str
+    head: int
+    parent_epoch: str | None
+    parent_position: int | None
+
+
+class ProjectionState(Struct, frozen=True):
+    """How far a projection is."""
+
+    checkpoint: int
+    lag: int
+
+
+class Report(Struct, frozen=True):
+    """What ``--json`` prints. ``ok``: there is no error among the remarks; a warning is none."""
+
+    ok: bool
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    file_system: FileSystem
+    file_bytes: dict[str, int]
+    in_use_by: str | None
+    log: LogState | None
+    projections: dict[str, ProjectionState]
+    remarks: list[Remark]
+
+
+def examine(data: Path, settings: Settings, wrong: list[WrongSetting]) -> Report:
+    """Look at everything. ``wrong``: what the settings were refused for already."""
+    folder = DataFolder(data)
+    remarks = [Remark("error", "settings", without_password(str(error))) for error in wrong]
+    place = file_system_of(data)
+    file_bytes = {file.name: file.stat().st_size for file in folder.files() if file.exists()}
+    remarks += [*_about_sqlite(), *_about_place(place, sum(file_bytes.values())), *_about_folder(folder, settings)]
+    log, projections = None, {}
+    try:
+        log = _log(folder)
+        remarks += _about_log(folder, settings, log)
+        projections = {name: ProjectionState(*found) for name, found in _projections(folder, log, remarks)}
+    except (FolderError, sqlite3.Error) as error:
+        remarks.append(Remark("error", "log", f"{error}; see --data"))
+    return Report(
+        all(remark.level != "error" for remark in remarks),
+        _versions(),
+        shown_settings(settings),
+        place,
+        file_bytes,
+        _holder(folder),
+        log,
+        projections,
+        remarks,
+    )
+
+
+def shown_settings(settings: Settings) -> dict[str, Any]:
+    """The settings as they can be shown to anybody: secrets are there or not, and no more is said."""
+    return {name: _shown(value) for name, value in asdict(settings).items()}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Secret):
+        return "(hidden)"
+    return without_password(str(value)) if isinstance(value, Path | str) else value
+
+
+def _versions() -> dict[str, str]:
+    found = {name: _version(name) for name in PACKAGES}
+    return {
+        "notelog": VERSION,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "system": platform.platform(),
+        **{name: number for name, number in found.items() if number is not None},
+    }
+
+
+def _version(package: str) -> str | None:
+    """None: it is not installed; only uvloop can be missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _about_sqlite() -> Iterator[Remark]:
+    if sqlite3.sqlite_version_info < SQLITE_SOUND:
+        yield Remark("warning", "sqlite", f"this is {sqlite3.sqlite_version}: {WAL_RESET}")
+
+
+def _about_place(place: FileSystem, data_bytes: int) -> Iterator[Remark]:
+    if place.kind in NETWORK:
+        yield Remark(
+            "error", "file system", f"{place.mount} is {place.kind}, on a network: SQLite's locks do not hold there, "
+            "and the log can be lost; use a disk of this machine"
+        )  # fmt: skip
+    elif place.kind in PASSING:
+        yield Remark(
+            "warning", "file system", f"{place.mount} is {place.kind}: its files go with {PASSING[place.kind]}; "
+            "mount a disk there if the notes are to stay"
+        )  # fmt: skip
+    reserve_bytes = min(RESERVE_BYTES, int(place.size_bytes * RESERVE_SHARE))
+    if place.free_bytes < reserve_bytes:
+        detail = f"{place.free_bytes} bytes are free: below {reserve_bytes} the log takes no writes; make room"
+        yield Remark("error", "disk", detail)
+    elif place.free_bytes < data_bytes:
+        detail = f"{place.free_bytes} bytes are free, the data has {data_bytes}: a rebuild beside it needs more room"
+        yield Remark("warning", "disk", detail)
+
+
+def _about_folder(folder: DataFolder, settings: Settings) -> Iterator[Remark]:
+    if not folder.path.is_dir():
+        return
+    if folder.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Remark(
+            "warning", "folder", f"others on this machine can look into {folder.path}: chmod 700 {folder.path}"
+        )
+    if not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
+        yield Remark("error", "folder", f"{folder.path} cannot be written by this user: give it to the service's user")
+    key = key_path(settings.ledger_key, folder)
+    if key.exists() and key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Remark("error", "ledger key", f"others on this machine can read {key}: chmod 600 {key}")
+
+
+def _holder(folder: DataFolder) -> str | None:
+    """Which process has the folder, or None."""
+    if not folder.is_in_use():
+        return None
+    return (folder.path / "lock").read_text(errors="replace").strip() or "a process"
+
+
+def _log(folder: DataFolder) -> LogState:
+    with closing(open_log_file(folder.events)) as log:
+        epoch, parent = select_epoch(log), select_parent(log)
+        is_replica = log.execute("SELECT 1 FROM meta WHERE key = 'stream'").fetchone() is not None
+        return LogState(
+            log.execute("PRAGMA user_version").fetchone()[0],
+            "jetstream" if is_replica else "sqlite",
+            epoch,
+            select_head(log),
+            parent.epoch if parent else None,
+            parent.position if parent else None,
+        )
+
+
+def _about_log(folder: DataFolder, settings: Settings, log: LogState) -> Iterator[Remark]:
+    with closing(open_log_file(folder.events)) as source:
+        application_id = source.execute("PRAGMA application_id").fetchone()[0]
+        copied = is_copy(source)
+    if application_id != APPLICATION_ID:
+        yield Remark("error", "log", f"{folder.events} has the application_id {application_id:#x}, not notelog's")
+    if log.format > FORMAT:
+        yield Remark("error", "log", f"its format is {log.format}, this version knows {FORMAT}: upgrade notelog")
+    if (log.engine == "sqlite") != (settings.log == "sqlite"):
+        yield Remark(
+            "error", "log", f"it is of the engine {log.engine}, and --log is {_shown(settings.log)}: one must change"
+        )
+    if copied and log.engine == "sqlite":
+        yield Remark("warning", "log", "it is a copy that was not started yet: its first start gives it a new epoch")
+
+
+def _projections(folder: DataFolder, log: LogState, remarks: list[Remark]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Each projection's checkpoint and lag; what is wrong with one goes to the remarks."""
+    for name, number, found in [*_of_notes(folder), (Ledger.name, Ledger.version, _of_ledger(folder))]:
+        if found is None:
+            remarks.append(Remark("warning", name, "is not built yet: the next start builds it"))
+            continue
+        remarks += _about_projection(log, number, found)
+        yield name, (found.position, log.head - found.position)
+
+
+def _of_notes(folder: DataFolder) -> list[tuple[str, int, Checkpoint | None]]:
+    wanted = [(projection.name, projection.version) for projection in of_notes()]
+    if not folder.notes.exists():
+        return [(name, number, None) for name, number in wanted]
+    with closing(sqlite3.connect(f"{folder.notes.absolute().as_uri()}?mode=ro", uri=True)) as tables:
+        return [(name, number, select_checkpoint(tables, name)) for name, number in wanted]
+
+
+def _of_ledger(folder: DataFolder) -> Checkpoint | None:
+    return select_ledger_checkpoint(folder.ledger)
+
+
+def _about_projection(log: LogState, number: int, found: Checkpoint) -> Iterator[Remark]:
+    of_parent = found.epoch == log.parent_epoch
+    if found.name == Ledger.name:
+        # A ledger is evidence and never built over: one that does not fit is a fault.
+        if found.position > log.head or (found.epoch != log.epoch and not of_parent):
+            yield Remark(
+                "error", found.name, f"it has {found.position} events of the log {found.epoch}, which is not this "
+                "one's past: nothing will be signed; find out which of the two was changed (notelog verify)"
+            )  # fmt: skip
+    elif found.epoch != log.epoch or found.position > log.head:
+        yield Remark("warning", found.name, "was built from another log: the next start builds it anew")
+    elif found.version != number:
+        yield Remark("warning", found.name, f"has version {found.version}, not {number}: the next start builds it anew")
