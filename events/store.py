@@ -68,15 +68,15 @@ class EventStore(EventLog):
         if self.epoch and not self.path.exists():
             raise BrokenLog(f"{self.path} is gone")
         try:
-            database = await open_writer(self.path, synchronous="FULL", check=partial(_require_ours, path=self.path))
+            database = await open_writer(self.path, synchronous="FULL", check=partial(require_ours, path=self.path))
         except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
+            raise unusable(self.path, error) from error
         try:
             epoch, head = await database.run(partial(_prepare, path=self.path, birth=self._birth()))
             self._require_same(epoch, head)
         except sqlite3.Error as error:
             await database.close()
-            raise _unusable(self.path, error) from error
+            raise unusable(self.path, error) from error
         except BaseException:
             await database.close()
             raise
@@ -210,11 +210,11 @@ def select_head(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
 
 
-def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """The file is empty, or a log that this version can read."""
+def require_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """The file is empty, or a log that this version can read. Raises ``NotANotelogFile``, ``NewerFormat``."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     format_ = connection.execute("PRAGMA user_version").fetchone()[0]
-    if not _is_empty(connection) and application_id != APPLICATION_ID:
+    if not is_empty(connection) and application_id != APPLICATION_ID:
         raise NotANotelogFile(str(path), f"its application_id is {application_id:#x}")
     if format_ > FORMAT:
         raise NewerFormat(str(path), format_, FORMAT)
@@ -222,7 +222,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path, birth: dict[str, str]) -> tuple[str, int]:
     """Make an empty file a log, and a copy another log; returns the log's epoch and head."""
-    if _is_empty(connection):
+    if is_empty(connection):
         create_log(connection, birth)
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     if "epoch" not in meta:
@@ -234,7 +234,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, birth: dict[str, str]) 
     return renew_epoch(connection) if renewed else meta["epoch"], select_head(connection)
 
 
-def _is_empty(connection: sqlite3.Connection) -> bool:
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever made in the file: a start that was killed leaves one like that."""
     return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
@@ -259,7 +260,7 @@ def _flush(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("a reader holds the write-ahead log; trying again")
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> FolderError:
+def unusable(path: Path, error: sqlite3.Error) -> FolderError:
     """What an operator must do differs: for another file give another folder, for a sick disk heal it."""
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return NotANotelogFile(str(path), str(error))

@@ -7,6 +7,7 @@ hexadecimal, ``meta`` and ``data`` are texts within the JSON, exactly as they we
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from events.errors import EventError, NotelogError
 from events.folder import sync
 from events.note import NoteCreated, NoteDeleted, NoteRestored
 from events.record import RecordedEvent
-from events.store import create_log, select_head
+from events.store import create_log, is_empty, require_ours, select_head, unusable
 
 # A payload of 1 MiB, escaped twice. A longer line is none of ours.
 LINE_BYTES_MAX = 8 * 1024 * 1024
@@ -93,7 +94,7 @@ def import_log(lines: Iterable[bytes], path: Path, progress: Callable[[int], Non
     """Make a log of the lines at ``path``, where there must be none, or an empty one. Returns which log it was.
 
     It is made beside and renamed when it is whole and on disk: whatever happens before, nothing has happened.
-    Raises ``NotImportable``, ``NotEmpty``.
+    Raises ``NotImportable``, ``NotEmpty``, and ``FolderError`` for a file that is something else or cannot be read.
     """
     _require_empty(path)
     beside = path.with_name(path.name + SUFFIX)
@@ -199,15 +200,15 @@ def _pages(records: Iterator[RecordedEvent]) -> Iterator[list[RecordedEvent]]:
 
 
 def _require_empty(path: Path) -> None:
+    """What is at ``path`` is replaced: it must be a log without an event, and that must be known for sure."""
     if not path.exists():
         return
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        head = select_head(connection)
-    except sqlite3.OperationalError:
-        head = 0  # a file without the table: a start that was killed
-    finally:
-        connection.close()
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            require_ours(connection, path)
+            head = 0 if is_empty(connection) else select_head(connection)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
     if head:
         raise NotEmpty(path, head)
 

@@ -97,6 +97,30 @@ def test_an_import_into_a_log_with_events_is_refused(tmp_path: Path, dice: rando
     assert found_in(tmp_path / "events.db") == before
 
 
+def test_an_import_never_replaces_what_it_cannot_read(tmp_path: Path, dice: random.Random) -> None:
+    """A log that another process has locked stays as it is; the exit code is 2."""
+    lines = b"".join(History(dice, 20).lines())
+    assert notelog("import", "-", "--data", tmp_path, stdin=lines).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        done = notelog("import", "-", "--data", tmp_path, stdin=lines)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert len(found_in(tmp_path / "events.db")) == 20
+
+
+def test_an_import_never_replaces_the_file_of_somebody_else(tmp_path: Path, dice: random.Random) -> None:
+    """A database of another program, or no database, stays byte for byte; exit code 2 and one line."""
+    lines, file = b"".join(History(dice, 20).lines()), tmp_path / "events.db"
+    with closing(sqlite3.connect(tmp_path / "precious.db")) as other:
+        other.execute("CREATE TABLE precious (x)")
+    for content in ((tmp_path / "precious.db").read_bytes(), b"something else" * 100):
+        file.write_bytes(content)
+        done = notelog("import", "-", "--data", tmp_path, stdin=lines)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert file.read_bytes() == content
+
+
 async def test_an_import_takes_the_place_of_an_empty_log(notelog: Running, dice: random.Random) -> None:
     """A folder whose service ran and recorded nothing can be imported into; the service then runs on it."""
     await published(notelog, 0)
