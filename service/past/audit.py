@@ -107,12 +107,12 @@ class AuditApi:
         """
         time = None if _DIGITS.fullmatch(as_of) else _time(as_of)
         await self._freshness.reach_head(min_position)
-        checkpoint = self._freshness.checkpoint
-        if time is not None:
-            return await self._past.position_at(time), checkpoint
-        if int(as_of) > self._log.head:
+        position = int(as_of) if time is None else await self._past.position_at(time)
+        if position > self._log.head:
             raise Invalid([Flaw("?as_of", f"expected a position up to the head, {self._log.head}, got {as_of}")])
-        return int(as_of), checkpoint
+        # The head may have risen while the tables came up to what it was.
+        await self._freshness.reach(position)
+        return position, self._freshness.checkpoint
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """``GET /events``: 200 with a page of events, or with all that are there as NDJSON."""

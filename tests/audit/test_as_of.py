@@ -1,14 +1,18 @@
 """Notes and lists as they were: compared with a model that folds the same events by itself."""
 
+import asyncio
 import random
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from projections.versions import Versions
+from service.http.freshness import Freshness
 from tests.audit.histories import History, text_of
-from tests.service.running import Running
+from tests.service.running import Running, until
 
 POSITIONS = 200
 SORTS = {
@@ -83,6 +87,33 @@ async def test_a_list_stays_in_the_past_while_the_present_goes_on(stopped: Runni
     rest, named = await listed(stopped, first["next"])
     assert first["notes"] + rest == history.living(head)
     assert set(named) == {head}
+
+
+async def test_a_position_that_came_while_the_tables_came_up_is_waited_for(
+    notelog: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read at a position that is written while it waits for the tables shows all that was there by then."""
+    apply, reach_head, go_on, waiting = Versions.apply, Freshness.reach_head, threading.Event(), []
+
+    def wait_and_apply(*arguments: Any) -> Any:
+        go_on.wait(20)
+        return apply(*arguments)
+
+    def note_and_wait(*arguments: Any) -> Any:
+        waiting.append(arguments)
+        return reach_head(*arguments)
+
+    monkeypatch.setattr(Versions, "apply", wait_and_apply)
+    monkeypatch.setattr(Freshness, "reach_head", note_and_wait)
+    await notelog.note("first")
+    paths = ("/notes?as_of=2&count=true", "/notes/2?as_of=2")
+    reads = [asyncio.create_task(notelog.get(path)) for path in paths]
+    await until(lambda: len(waiting) == 2, "both reads wait")
+    await notelog.note("second")
+    go_on.set()
+    page, note = [await read for read in reads]
+    assert (page.json["count"], page.json["as_of"], page.position) == (2, 2, 2)
+    assert (note.status, note.position) == (200, 2)
 
 
 async def test_a_time_is_the_last_position_that_is_not_after_it(
