@@ -30,6 +30,8 @@ def normalised(text: str) -> str:
     if form is None:
         raise ValueError("expected a time like 2017-08-23T00:00:00Z or 2017-08-23 00:00")
     day, minutes, seconds, fraction, zone = form.groups()
+    if minutes.startswith("24"):  # midnight for Python 3.14, an error for those before
+        raise ValueError("there is no such time: hour must be in 0..23")
     text = f"{day}T{minutes}:{seconds or '00'}"
     if zone is None or zone in "Zz":
         zone = "+00:00"

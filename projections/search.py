@@ -21,7 +21,7 @@ class Search(Projection[None]):
     """The full-text table ``search``; its rowid is the note's id."""
 
     name = "search"
-    version = 1
+    version = 2
     tables = ("search",)
 
     def create(self, connection: sqlite3.Connection) -> None:

@@ -17,7 +17,8 @@ def words(text: str) -> list[str]:
     """The words of a text, in their order."""
     if text.isascii():
         return text.lower().translate(_ASCII_BLANKS).split()
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    # Folded after too: what is compatible with a capital letter has no case of its own (Unicode, D146).
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return _WORD.findall("".join(character for character in plain if not unicodedata.combining(character)))
 
 

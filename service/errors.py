@@ -55,7 +55,7 @@ class UnsupportedMediaType(Refused):
     """The body's Content-Type is not taken here."""
 
     def __init__(self, given: str, taken: str) -> None:
-        super().__init__(f"expected Content-Type {taken}, got {given}")
+        super().__init__(f"expected {taken}, got {given}")
         self.given, self.taken = given, taken
 
 

@@ -22,7 +22,7 @@ from joserfc.jwk import ECKey, JWKRegistry, Key, OctKey, OKPKey, RSAKey
 from msgspec import Struct
 
 from service.errors import KeysUnavailable
-from service.settings import Secret, WrongSetting, is_loopback
+from service.settings import Secret, WrongSetting, is_loopback, without_password
 
 # A key set is a few KiB; whoever answers more than this is no key set.
 DOCUMENT_BYTES_MAX = 1024 * 1024
@@ -140,8 +140,8 @@ class PublishedKeys(Keys):
 
     def _warn(self, error: Exception) -> None:
         """Once for each fault, however long it lasts."""
-        if self._warned != repr(error):
-            self._warned = repr(error)
+        if self._warned != without_password(repr(error)):
+            self._warned = without_password(repr(error))
             logger.warning("keys could not be read", source=str(self._source), error=self._warned)
 
 
@@ -182,7 +182,7 @@ class KeyUrl:
         self._seen: bytes | None = None
 
     def __str__(self) -> str:
-        return self._url
+        return without_password(self._url)
 
     async def read(self) -> bytes | None:
         """What the URL answers, or None when it is what it answered the last time.
@@ -205,10 +205,10 @@ class KeyUrl:
 def published_keys(place: str) -> PublishedKeys:
     """The keys at a URL, or in the file of that name."""
     if place.startswith(("http://", "https://")):
-        url = urlsplit(place)
+        url, source = urlsplit(place), KeyUrl(place)
         if url.scheme == "http" and not is_loopback(url.hostname or ""):
-            logger.warning("keys come over plain http: whoever is on the way can change them", source=place)
-        return PublishedKeys(KeyUrl(place))
+            logger.warning("keys come over plain http: whoever is on the way can change them", source=str(source))
+        return PublishedKeys(source)
     return PublishedKeys(KeyFile(Path(place)))
 
 
@@ -225,16 +225,16 @@ def _trusted_keys(document: bytes) -> Iterator[TrustedKey]:
 
 
 def _trusted_key(jwk: dict[str, Any]) -> TrustedKey | None:
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
-        return None
     try:
+        if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)
             key = JWKRegistry.import_key(jwk)
         possible = _algorithms(key)
+        algorithms = possible.intersection([jwk["alg"]]) if "alg" in jwk else possible & _USUAL
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    algorithms = possible.intersection([jwk["alg"]]) if "alg" in jwk else possible & _USUAL
     return TrustedKey(key, algorithms, key.kid) if algorithms else None
 
 

@@ -97,8 +97,8 @@ async def _plain_options(request: web.Request, handler: Handler) -> web.StreamRe
     if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
         resource = request.match_info.route.resource
         if resource is not None:
-            allowed = ", ".join(sorted({route.method for route in resource}))
-            return web.Response(status=204, headers={hdrs.ALLOW: allowed})
+            allowed = {route.method for route in resource}
+            raise web.HTTPMethodNotAllowed(request.method, allowed)  # answered as where no origin may ask
     return await handler(request)
 
 

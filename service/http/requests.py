@@ -53,7 +53,7 @@ async def read_body(request: web.Request) -> bytes:
 def require_media_type(request: web.Request, *taken: str) -> None:
     """Raises ``UnsupportedMediaType`` when the body is said to be something else. No Content-Type means JSON."""
     if (given := request.headers.get("Content-Type")) and request.content_type not in taken:
-        raise UnsupportedMediaType(_shown(given), " or ".join(taken))
+        raise UnsupportedMediaType(f"Content-Type {_shown(given)}", " or ".join(taken))
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {_shown(encoding)}", "a body without Content-Encoding")
@@ -138,11 +138,17 @@ def meta(request: web.Request) -> str:
 
 def note_id(request: web.Request) -> int:
     """The id in the path. Raises ``NoSuchNote`` for one that no note can have."""
-    text = request.match_info["id"]
-    number = int(text) if _DIGITS.fullmatch(text) else 0
-    if not 0 < number <= INTEGER_MAX:
+    number = path_number(request)
+    if number == 0:
         raise NoSuchNote(None)
     return number
+
+
+def path_number(request: web.Request) -> int:
+    """The id in the path, 0 for one that no note can have."""
+    text = request.match_info["id"]
+    number = int(text) if _DIGITS.fullmatch(text) else 0
+    return number if number <= INTEGER_MAX else 0
 
 
 def min_position(request: web.Request) -> int:

@@ -121,7 +121,7 @@ def _not_json(error: Exception) -> NotJson:
         return NotJson("the body is nested too deeply")
     if isinstance(error, UnicodeDecodeError):
         return NotJson("the body is not UTF-8")
-    return NotJson(f"the body is not JSON: {error}")
+    return NotJson(f"the body cannot be read as JSON: {error}")
 
 
 def _flaws(value: Any, type_: type[Struct]) -> list[Flaw]:
@@ -148,7 +148,8 @@ def _field_flaws(fields: dict[str, Any], type_: type[Struct], strict: bool, pref
 
 
 def _unknown_flaws(names: list[str], type_: type[Struct], prefix: str) -> list[Flaw]:
-    detail = f"is not known here; known are {', '.join(type_.__struct_fields__)}"
+    known = ", ".join(type_.__struct_fields__)
+    detail = f"is not known here; known are {known}" if known else "is not known here; nothing is taken"
     flaws = [Flaw(prefix + _escaped(name), detail) for name in names[:UNKNOWN_FIELDS_SHOWN_MAX]]
     if len(names) > len(flaws):
         flaws.append(Flaw(prefix.rstrip("/"), f"has {len(names) - len(flaws)} more fields that are not known here"))

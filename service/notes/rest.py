@@ -192,12 +192,15 @@ class NotesApi:
         return self._changed(200, await self._execute(request, parse, *media_types))
 
     async def _execute(self, request: web.Request, parse: Callable[[bytes], Change], *media_types: str) -> Outcome:
-        note_id = requests.note_id(request)
+        note_id = requests.path_number(request)
         body = await requests.read_body(request)
 
         def command() -> Change:
             _require_json(request, *media_types)
-            return parse(body)
+            command = parse(body)
+            if note_id == 0:
+                raise NoSuchNote(None)
+            return command
 
         return await self._loop.change(note_id, requests.intent(request, body), command)
 

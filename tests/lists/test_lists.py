@@ -180,3 +180,10 @@ async def test_a_bad_parameter_is_refused(notelog: Running, query: str) -> None:
     answer = await notelog.get(f"/notes?{query}")
     assert answer.status == 422, answer.body
     assert answer.json["errors"][0]["pointer"] == "?" + query.partition("=")[0]
+
+
+@pytest.mark.parametrize(("title", "q"), [("𝚨𝚩 plain", "αβ"), ("Café", "CAFE"), ("ﬁnal", "FIN"), ("Straße", "STRASS")])
+async def test_a_search_minds_no_case_and_no_form(notelog: Running, title: str, q: str) -> None:
+    """A word is found however its letters are written: large or small, with accents, in a font, as ligatures."""
+    note = await notelog.note(title)
+    assert [found["id"] for found in await pages(notelog, {"q": q})] == [note["id"]]

@@ -114,6 +114,26 @@ async def test_a_broken_file_of_keys_leaves_the_last_good_one(
         assert await status(running, token) == 200
 
 
+@pytest.mark.parametrize("odd", [{"key_ops": None}, {"key_ops": 5}, {"alg": []}, {"use": []}, {"kty": None}])
+async def test_an_odd_key_is_passed_over(running: Running, issuer: Issuer, tmp_path: Path, odd: dict[str, Any]) -> None:
+    """A key that is said in a way that no key is changes nothing for the others of its set."""
+    file = tmp_path / "keys.json"
+    keys = [jwk(issuer.other_key, "key-2") | odd, jwk(issuer.key, "key-1")]
+    file.write_text(json.dumps({"keys": keys}))
+    await running.start(auth_jwks=str(file))
+    assert await status(running, rs256(claims(), issuer.key)) == 200
+
+
+async def test_a_password_in_the_place_of_the_keys_is_not_logged(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A URL of keys that cannot be read is named without its user and password."""
+    await running.start(auth_jwks="http://user:s3cret@127.0.0.1:9/keys")
+    said = "".join(capsys.readouterr())
+    assert "127.0.0.1:9/keys" in said
+    assert "s3cret" not in said
+
+
 @pytest.mark.parametrize("document", [b"", b"{}", b'{"keys":[]}', b'{"keys":[{"kty":"oct","k":"AAAA"}]}', b"[" * 9999])
 async def test_a_start_without_a_key_is_refused(running: Running, tmp_path: Path, document: bytes) -> None:
     """A file that holds no public key that can check a signature ends the start, in one line that names the setting."""

@@ -189,11 +189,12 @@ async def test_a_preflight_of_a_foreign_page_is_refused(running: Running) -> Non
 
 @pytest.mark.parametrize("allowed", [(), (FRIEND,)])
 async def test_options_that_is_no_preflight_says_what_is_allowed(running: Running, allowed: tuple[str, ...]) -> None:
-    """OPTIONS answers 204 with Allow, whether pages of other origins may ask or not."""
+    """OPTIONS answers 204 with Allow and the place of the log, whether pages of other origins may ask or not."""
     await running.start(allowed_origins=allowed)
     answer = await running.ask("OPTIONS", "/notes/1")
     assert answer.status == 204
     assert {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"} == set(answer.headers["Allow"].split(", "))
+    assert {"Notelog-Epoch", "Notelog-Position"} <= answer.headers.keys()
 
 
 def test_a_setting_names_whole_origins() -> None:

@@ -68,6 +68,7 @@ async def test_a_key_belongs_to_one_request(notelog: Running) -> None:
         ("PATCH", "/notes/1", body, key),
         ("PUT", "/notes/2", body, key),
         ("PUT", "/notes/9", body, key),
+        ("PUT", "/notes/abc", body, key),
         ("PUT", "/notes/1", body + b" ", key),
         ("PUT", "/notes/1", b'{"title":"Coffee"}', key),
         ("PUT", "/notes/1", body, key | {"If-Match": '"2"'}),

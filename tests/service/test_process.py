@@ -184,6 +184,36 @@ async def test_stopping_loses_nothing_that_was_answered(server: Server, number: 
     assert set(answered) <= await ids_in(server)
 
 
+async def test_nobody_who_hangs_holds_a_stop_up(server: Server) -> None:
+    """Readers of a stream and of websockets that have stopped, and half a body, do not keep it from ending in 10 s."""
+    await server.start()
+    for _ in range(100):
+        async with server.session.post(f"{server.url}/notes", json={"title": "x", "description": "x" * 60_000}) as note:
+            assert note.status == 201
+    watching = [asyncio.create_task(watch(server.url, hang=True)) for _ in range(3)]
+    lines = b"GET /events?after=0 HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n"
+    half = b"POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"
+    hanging = [hung(server.url, asked) for asked in (lines, half)]
+    hanging[0].recv(1)  # its answer has begun
+    assert await server.stop() == 0
+    for task in watching:
+        task.cancel()
+    await asyncio.gather(*watching, return_exceptions=True)
+    for connection in hanging:
+        connection.close()
+
+
+def hung(url: str, asked: bytes) -> socket.socket:
+    """A connection that asks, and takes next to nothing of the answer."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(ENDS_WITHIN_S)
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection.connect((host, int(port)))
+    connection.sendall(asked)
+    return connection
+
+
 async def ids_in(server: Server) -> set[int]:
     """The ids of all notes."""
     ids: set[int] = set()
