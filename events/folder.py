@@ -26,6 +26,13 @@ class DataFolder:
         databases = (self.events, self.notes, self.ledger)
         return [file for database in databases for file in (database, database.with_name(f"{database.name}-wal"))]
 
+    def owns(self, path: Path) -> bool:
+        """Whether the path is one of the service's files, under whatever name: nothing else may be put there."""
+        names = ("lock", self.events.name, self.notes.name, self.ledger.stem)
+        if path.name.startswith(names) and path.parent.resolve() == self.path.resolve():
+            return True
+        return path.exists() and any(path.samefile(own) for own in self.path.iterdir() if own.name.startswith(names))
+
     def lock(self) -> None:
         """Take the folder for this process, making it if it is not there. The kernel frees it when we die.
 

@@ -63,7 +63,7 @@ def rebuild(
         raise
     finally:
         source.close()
-    _swap(beside, tables)
+    swap(beside, tables)
     return built
 
 
@@ -139,8 +139,8 @@ def _checkpoint(projection: Projection[Any], epoch: str, last: RecordedEvent | N
     return Checkpoint(projection.name, projection.version, epoch, position, hash_)
 
 
-def _swap(beside: Path, tables: Path) -> None:
-    """Put the new file, once it is on disk, where the old one was. A write-ahead log of the old must not meet it."""
+def swap(beside: Path, tables: Path) -> None:
+    """Put a new file, once it is on disk, where the old one was. A write-ahead log of the old must not meet it."""
     sync(beside)
     discard(tables)
     discard_companions(beside)

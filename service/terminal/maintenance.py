@@ -14,7 +14,7 @@ from events.errors import EventError
 from events.folder import DataFolder
 from events.timestamps import microseconds, normalised
 from projections.notes import Notes
-from projections.rebuild import of_notes, rebuild, select_epoch
+from projections.rebuild import of_notes, rebuild, select_epoch, swap
 from service.settings import WrongSetting
 from service.terminal.folder_options import asked, data_option, existing, head_of, json_option
 from service.terminal.output import fail, print_bytes, progress_bar, show
@@ -50,9 +50,9 @@ def rebuild_command(data: Path, as_json: bool) -> None:
 @json_option
 def replay_command(data: Path, as_of: str, output: Path | None, as_json: bool) -> None:
     """Show the notes as they were at a position or time. Works beside a running service."""
-    if output is not None and output.suffix not in (".db", ".ndjson"):
-        raise WrongSetting(f"--output {output}: expected a name that ends with .db or .ndjson")
     folder = existing(data)
+    if output is not None:
+        _require_fit(output, folder)
     position = _position(folder.events, as_of)
     with TemporaryDirectory(dir=output.parent if output else None, prefix=".notelog-") as place:
         tables = Path(place) / "notes.db"
@@ -68,7 +68,7 @@ def replay_command(data: Path, as_of: str, output: Path | None, as_json: bool) -
         if output.suffix == ".ndjson":
             _write_lines(tables, Path(place) / "notes.ndjson")
             tables = Path(place) / "notes.ndjson"
-        tables.replace(output)
+        swap(tables, output)
     show(
         {"as_of": position, "notes": notes, "output": str(output)},
         f"{notes} notes as of position {position} are in {output}",
@@ -103,6 +103,16 @@ def _locked(data: Path) -> Iterator[DataFolder]:
         yield folder
     finally:
         folder.unlock()
+
+
+def _require_fit(output: Path, folder: DataFolder) -> None:
+    """What is put at ``output`` replaces what was there. Raises ``WrongSetting``."""
+    if output.suffix not in (".db", ".ndjson"):
+        raise WrongSetting(f"--output {output}: expected a name that ends with .db or .ndjson")
+    if output.is_dir() or not output.parent.is_dir():
+        raise WrongSetting(f"--output {output}: expected a file in a folder that is there")
+    if folder.owns(output):
+        raise WrongSetting(f"--output {output}: this is one of the service's own files; give another name")
 
 
 def _position(log: Path, as_of: str) -> int:

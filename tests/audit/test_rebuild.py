@@ -3,6 +3,7 @@
 import json
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,30 @@ async def test_replay_gives_the_notes_as_they_were(stopped: Running, history: Hi
     assert [json.loads(body) for (body,) in bodies] == living
     for wrong in ("601", "soon", "-1"):
         assert (await beside("replay", "--data", stopped.data, "--as-of", wrong)).returncode == 2
+
+
+async def test_a_replay_never_replaces_the_services_own_files(closed: Path) -> None:
+    """The log, the tables and the ledger stay as they are, under every name that they have; exit code 2."""
+    (closed.parent / "link.db").hardlink_to(closed / "events.db")
+    (closed / f"ledger-{'0' * 32}.db").write_bytes(b"put aside")
+    for output in (*closed.glob("*.db"), closed.parent / "link.db", closed.parent / "nowhere" / "then.db"):
+        before = output.read_bytes() if output.exists() else b""
+        done = await beside("replay", "--data", closed, "--as-of", "5", "--output", output)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), output
+        assert (output.read_bytes() if output.exists() else b"") == before
+
+
+async def test_a_replay_is_not_spoilt_by_what_lay_beside_the_file_before(closed: Path) -> None:
+    """The write-ahead log of a database that was at the place of the output goes with it."""
+    output = closed.parent / "then.db"
+    assert (await beside("replay", "--data", closed, "--as-of", "500", "--output", output)).returncode == 0
+    with sqlite3.connect(output) as old:
+        old.execute("DELETE FROM notes")
+        old.commit()
+        left = output.with_name("then.db-wal").read_bytes()
+    old.close()
+    output.with_name("then.db-wal").write_bytes(left)
+    done = result(await beside("replay", "--data", closed, "--as-of", "500", "--output", output, "--json"))
+    with closing(sqlite3.connect(output)) as new:
+        assert new.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert new.execute("SELECT count(*) FROM notes").fetchone() == (done["notes"],)
