@@ -16,7 +16,7 @@ from events.errors import FolderError
 from events.folder import sync
 from events.log import PAGE_EVENTS_MAX
 from events.record import RecordedEvent, leaf_hash
-from events.store import select_head, select_page
+from events.store import require_ours, select_head, select_page, unusable
 from projections.notes import Notes
 from projections.projection import Projection
 from projections.search import Search
@@ -68,10 +68,27 @@ def rebuild(
 
 
 def open_log_file(path: Path) -> sqlite3.Connection:
-    """A connection that can only read the log. Raises ``FolderError`` where there is none."""
+    """A connection that can only read the log. Raises ``FolderError`` where this version can read none."""
+    connection = open_any_file(path)
+    try:
+        require_ours(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise unusable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_any_file(path: Path) -> sqlite3.Connection:
+    """The same for a file that may be anything."""
     if not path.exists():
         raise FolderError(f"there is no log at {path}")
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
     connection.execute("PRAGMA query_only = ON")
     return connection
 

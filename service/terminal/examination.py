@@ -7,7 +7,7 @@ import os
 import platform
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder
 from events.store import APPLICATION_ID, FORMAT, select_head
 from projections.ledger import Ledger
 from projections.ledger_copy import select_ledger_checkpoint
-from projections.rebuild import of_notes, open_log_file, select_epoch
+from projections.rebuild import of_notes, open_any_file, select_epoch
 from projections.tables import Checkpoint, select_checkpoint
 from service.past.ledger_part import key_path
 from service.settings import Secret, Settings, WrongSetting, without_password
@@ -185,7 +185,7 @@ def _holder(folder: DataFolder) -> str | None:
 
 
 def _log(folder: DataFolder) -> LogState:
-    with closing(open_log_file(folder.events)) as log:
+    with closing(open_any_file(folder.events)) as log:
         epoch, parent = select_epoch(log), select_parent(log)
         is_replica = log.execute("SELECT 1 FROM meta WHERE key = 'stream'").fetchone() is not None
         return LogState(
@@ -199,7 +199,7 @@ def _log(folder: DataFolder) -> LogState:
 
 
 def _about_log(folder: DataFolder, settings: Settings, log: LogState) -> Iterator[Remark]:
-    with closing(open_log_file(folder.events)) as source:
+    with closing(open_any_file(folder.events)) as source:
         application_id = source.execute("PRAGMA application_id").fetchone()[0]
         copied = is_copy(source)
     if application_id != APPLICATION_ID:
@@ -215,8 +215,8 @@ def _about_log(folder: DataFolder, settings: Settings, log: LogState) -> Iterato
 
 
 def _projections(folder: DataFolder, log: LogState, remarks: list[Remark]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Each projection's checkpoint and lag; what is wrong with one goes to the remarks."""
-    for name, number, found in [*_of_notes(folder), (Ledger.name, Ledger.version, _of_ledger(folder))]:
+    """Each projection's checkpoint and lag; what is wrong with one, or with its file, goes to the remarks."""
+    for name, number, found in [*_read(folder.notes, _of_notes, remarks), *_read(folder.ledger, _of_ledger, remarks)]:
         if found is None:
             remarks.append(Remark("warning", name, "is not built yet: the next start builds it"))
             continue
@@ -224,16 +224,29 @@ def _projections(folder: DataFolder, log: LogState, remarks: list[Remark]) -> It
         yield name, (found.position, log.head - found.position)
 
 
-def _of_notes(folder: DataFolder) -> list[tuple[str, int, Checkpoint | None]]:
+Checkpoints = list[tuple[str, int, Checkpoint | None]]
+
+
+def _read(file: Path, read: Callable[[Path], Checkpoints], remarks: list[Remark]) -> Checkpoints:
+    """What is read of a file; one that cannot be read is itself what is wrong."""
+    try:
+        return read(file)
+    except sqlite3.Error as error:
+        mend = "the next start builds it anew" if file.name == "notes.db" else "keep it, and see notelog verify"
+        remarks.append(Remark("error", file.name, f"{file} cannot be read: {error}; {mend}"))
+        return []
+
+
+def _of_notes(notes: Path) -> Checkpoints:
     wanted = [(projection.name, projection.version) for projection in of_notes()]
-    if not folder.notes.exists():
+    if not notes.exists():
         return [(name, number, None) for name, number in wanted]
-    with closing(sqlite3.connect(f"{folder.notes.absolute().as_uri()}?mode=ro", uri=True)) as tables:
+    with closing(sqlite3.connect(f"{notes.absolute().as_uri()}?mode=ro", uri=True)) as tables:
         return [(name, number, select_checkpoint(tables, name)) for name, number in wanted]
 
 
-def _of_ledger(folder: DataFolder) -> Checkpoint | None:
-    return select_ledger_checkpoint(folder.ledger)
+def _of_ledger(ledger: Path) -> Checkpoints:
+    return [(Ledger.name, Ledger.version, select_ledger_checkpoint(ledger))]
 
 
 def _about_projection(log: LogState, number: int, found: Checkpoint) -> Iterator[Remark]:

@@ -270,6 +270,18 @@ async def test_a_copy_made_by_other_means_can_be_told_so(notelog: Running) -> No
     assert meta(kept / "events.db")["epoch"] == epoch
 
 
+async def test_no_command_works_on_a_log_of_a_newer_version(closed: Path) -> None:
+    """What may mean something else by now is neither read nor written nor copied: exit code 2, one line."""
+    with closing(sqlite3.connect(closed / "events.db")) as log:
+        log.execute("PRAGMA user_version = 2")
+    before, copy = meta(closed / "events.db"), closed.parent / "copy"
+    for command in (["export"], ["rebuild"], ["replay", "--as-of", "5"], ["epoch", "--new"], ["verify"], ["backup"]):
+        done = await beside(*command, "--data", closed, *([copy] if command == ["backup"] else []))
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), command
+        assert b"has format 2" in done.stderr
+    assert (meta(closed / "events.db"), (copy / "events.db").exists()) == (before, False)
+
+
 def test_imported_records_name_the_log_that_they_came_from(tmp_path: Path, dice: random.Random) -> None:
     """The new log's parent is the epoch that stands in the lines, up to their last position."""
     lines = b"".join(History(dice, 20).lines())

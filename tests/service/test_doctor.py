@@ -94,6 +94,17 @@ async def test_what_is_wrong_ends_with_1(notelog: Running, tmp_path: Path) -> No
     assert "log" in errors(found)
 
 
+async def test_a_file_that_cannot_be_read_is_blamed_itself(notelog: Running) -> None:
+    """Garbage in notes.db or ledger.db is not said to be the log's, of which everything is still told."""
+    await notelog.note()
+    await notelog.stop()
+    for name in ("notes.db", "ledger.db"):
+        (notelog.data / name).write_bytes(b"something else" * 100)
+    code, found = await report(notelog.data)
+    assert (code, errors(found)) == (1, ["notes.db", "ledger.db"])
+    assert found["log"]["head"] == 1
+
+
 def test_the_file_system_is_the_nearest_one(tmp_path: Path) -> None:
     """A folder that is not there yet lies where the nearest one above it does; /proc is known for what it is."""
     assert file_system_of(tmp_path / "a" / "b").mount == file_system_of(tmp_path).mount
