@@ -146,6 +146,7 @@ class Connection:
         self._ending: asyncio.Task[None] | None = None
         self._ping_at = time.monotonic() + PING_INTERVAL_S
         self._pong_by: float | None = None
+        self._unsent_bytes = 0
         self._broken = False
         self._frames_left = float(FRAMES_BURST)
         self._frames_counted_at = time.monotonic()
@@ -209,13 +210,24 @@ class Connection:
             self._watching = asyncio.create_task(self._watch())
         if self._auth is not None and (ending := self._auth.ending()) is not None:
             self._end(*ending)
-        elif self._pong_by is not None and now > self._pong_by and not self._protocol.writing_paused:
+        elif self._pong_is_late(now):
             self._abort()
         elif now >= self._ping_at:
             self._ping_at = now + PING_INTERVAL_S
             self._pong_by = now + PONG_TIMEOUT_S
+            self._unsent_bytes = self._waiting_bytes()
             if not self._response.closed:
                 self._write_now(self._response.ping())
+
+    def _pong_is_late(self, now: float) -> bool:
+        """Whether the pong is due. Not while the client takes what may lie before the ping, and cannot have seen it."""
+        if self._pong_by is None:
+            return False
+        now_bytes = self._waiting_bytes()
+        if now_bytes < self._unsent_bytes or self._protocol.writing_paused:
+            self._pong_by = now + PONG_TIMEOUT_S
+        self._unsent_bytes = now_bytes
+        return now > self._pong_by
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
         """Close in order: a close frame, then a moment for the client's own. Who takes no frame is cut off."""
