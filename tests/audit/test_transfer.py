@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from events.transfer import NotImportable, import_log
 from service.checkpoint_checker import parse_key
 from tests.audit.folders import beside, copied, killed_after, notelog, result, tampering, took_s
 from tests.audit.histories import EPOCH, History
@@ -84,6 +85,38 @@ def test_an_import_that_does_not_fit_leaves_nothing(dice: random.Random, tmp_pat
     history.records[9] = spoil(history.records[9])  # type: ignore[operator]
     done = notelog("import", "-", "--data", tmp_path, "--json", stdin=b"".join(history.lines()))
     assert "line 10" in result(done, code=1)["error"]
+    assert not list(tmp_path.glob("events.db*"))
+
+
+CREATION = {"title": "t", "description": "", "created_at": "2020-01-01T00:00:00Z", "created_by": "", "priority": 0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"at": at} for at in (2**63 - 1, -(2**62), 2**70)),
+        *({"part": part} for part in (-1, 70_000)),
+        *({"actor": actor} for actor in ("a" * 70_000, "a\0b")),
+        *({"meta": meta} for meta in ("no JSON", "[]", json.dumps({"x": "x" * 5000}))),
+        {"salt": "00"},
+        {"command": "00", "request": "00" * 16},
+        {"command": "00" * 16, "request": "00"},
+        {"command": "00" * 16, "request": None},
+        {"data": json.dumps(CREATION, indent=1)},
+        *({"data": json.dumps(CREATION | {"priority": priority})} for priority in (10**23 - 1, 2**31)),
+        *({"data": json.dumps(CREATION | {"created_at": time})} for time in ("2020", "2020-01-01 00:00")),
+        *({"data": json.dumps(CREATION | {"title": title})} for title in ("", "a\0b", "t" * 201)),
+    ],
+)
+def test_an_import_takes_no_record_that_could_not_be_served(
+    dice: random.Random, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    """A field that the service would never have written is refused, with its line; nothing is left."""
+    (record,) = History(dice, 1).records
+    import_log([json.dumps(record | {"data": json.dumps(CREATION)}).encode()], tmp_path / "good.db")
+    line = json.dumps(record | {"data": json.dumps(CREATION)} | changes).encode()
+    with pytest.raises(NotImportable, match="line 1: "):
+        import_log([line], tmp_path / "events.db")
     assert not list(tmp_path.glob("events.db*"))
 
 
