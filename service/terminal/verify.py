@@ -11,7 +11,7 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events.copies import select_parent
+from events.copies import select_ancestors
 from events.folder import DataFolder
 from events.store import select_head
 from projections.findings import Finding
@@ -161,8 +161,8 @@ def _with_checkpoint(
         try:
             text = checkpoint_checker.open_note(file.read_text(), verifier)
             checkpoint = checkpoint_checker.parse_checkpoint(text)
-            parent = select_parent(log)
-            if checkpoint.origin not in (origin(result.epoch), parent and origin(parent.epoch)):
+            epochs = [result.epoch, *(ancestor.epoch for ancestor in select_ancestors(log))]
+            if checkpoint.origin not in map(origin, epochs):
                 raise CheckFailed(f"it is of the log {checkpoint.origin}, this is {origin(result.epoch)}")
             log.text_factory = bytes
             checkpoint_checker.check_records(rows(log, checkpoint.size), checkpoint)

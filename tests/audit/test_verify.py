@@ -195,6 +195,20 @@ async def test_a_checkpoint_kept_elsewhere_finds_a_rewritten_log(
     assert [finding["what"] for finding in done["findings"]] == ["checkpoint_contradicts"]
 
 
+async def test_a_checkpoint_holds_for_a_copy_of_a_copy(closed: Path, stopped: Running) -> None:
+    """A checkpoint that was kept of a log is one of every log that goes on from it, however often it was copied."""
+    await stopped.start()
+    kept = closed.parent / "kept.txt"
+    kept.write_bytes((await stopped.get("/tlog/checkpoint")).body)
+    await stopped.stop()
+    for _ in range(2):
+        assert (await beside("epoch", "--new", "--data", closed)).returncode == 0
+        await stopped.restart()
+        await stopped.note("in the copy")
+        await stopped.stop()
+    assert result(await beside("verify", "--data", closed, "--checkpoint", kept, "--json"))["checkpoint_size"] == 600
+
+
 async def test_a_checkpoint_is_only_believed_with_its_signature(closed: Path, stopped: Running) -> None:
     """A changed checkpoint and one beyond the log do not hold; a key that is none is a usage error."""
     await stopped.start()
