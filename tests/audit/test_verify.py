@@ -1,7 +1,7 @@
 """Whoever changes anything in the files is found out: bits, events, tables, the ledger, and copies kept elsewhere."""
 
-import json
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -228,6 +228,36 @@ async def test_a_checkpoint_is_only_believed_with_its_signature(closed: Path, st
         log.execute("DELETE FROM events WHERE position = 600")
     done = result(await beside("verify", "--data", closed, "--checkpoint", kept, "--json"), code=1)
     assert "600" in next(one["detail"] for one in done["findings"] if one["what"] == "checkpoint_contradicts")
+
+
+async def test_a_file_that_is_no_checkpoint_is_a_usage_error(closed: Path, stopped: Running) -> None:
+    """Text or bytes, with a key or without: exit code 2, and the line names --checkpoint, which was wrong."""
+    await stopped.start()
+    keys, kept = closed.parent / "key.txt", closed.parent / "kept.txt"
+    keys.write_bytes((await stopped.get("/tlog/key")).body)
+    await stopped.stop()
+    for content in (b"", b"no checkpoint", b"\xff\xfe\n\n"):
+        kept.write_bytes(content)
+        for key in ((), ("--key", keys)):
+            done = await beside("verify", "--data", closed, "--checkpoint", kept, *key)
+            assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+            assert b"--checkpoint" in done.stderr
+
+
+async def test_tables_that_are_no_database_are_a_finding(closed: Path) -> None:
+    """Garbage in notes.db is named like every other difference, also with --json; exit code 1."""
+    (closed / "notes.db").write_bytes(b"something else" * 100)
+    done = result(await beside("verify", "--data", closed, "--json"), code=1)
+    assert {finding["what"] for finding in done["findings"]} == {UNREADABLE}
+
+
+async def test_an_interrupted_verify_says_nothing_more(closed: Path) -> None:
+    """Ctrl-C, which all processes of a terminal get, ends it with 130 at any moment, without a traceback."""
+    command = [sys.executable, "-m", "service", "verify", "--data", str(closed)]
+    for after_s in (0.5, 0.8, 1.1):
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, process_group=0)
+        with process, suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
 
 
 def test_verify_of_what_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:
