@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import TooManyRequests
 from service.http import rate_limits as limits
@@ -259,9 +260,7 @@ async def test_a_reader_that_stops_is_cut_off(running: Running, monkeypatch: pyt
         assert left < whole / 2
 
 
-async def test_a_slow_reader_of_the_stream_gets_it_whole(
-    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_slow_reader_of_the_stream_gets_it_whole(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the log as NDJSON may take any time, if there is progress; who makes none is no error of ours."""
     await running.start()
     for _ in range(100):
@@ -270,7 +269,7 @@ async def test_a_slow_reader_of_the_stream_gets_it_whole(
     timeout = asyncio.timeout  # any that is left in the way of the answer is a hundredth of what it was
     monkeypatch.setattr(asyncio, "timeout", lambda delay: timeout(delay and delay / 100))
     loop = asyncio.get_running_loop()
-    with read_of_stream(running) as slow, read_of_stream(running) as stalled:
+    with capture_logs() as lines, read_of_stream(running) as slow, read_of_stream(running) as stalled:
         taken = b""
         while not taken.endswith(b"\r\n0\r\n\r\n"):
             chunk = await loop.sock_recv(slow, 65536)
@@ -282,7 +281,7 @@ async def test_a_slow_reader_of_the_stream_gets_it_whole(
             while chunk := await loop.sock_recv(stalled, 65536):
                 left += len(chunk)
         assert left < len(taken) / 2
-    assert not [record for record in caplog.records if record.levelname == "ERROR" or record.exc_info]
+    assert not [line for line in lines if line["log_level"] == "error"]
 
 
 @contextlib.contextmanager
