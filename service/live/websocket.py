@@ -8,6 +8,7 @@ full waits for it to drain, at most ``STALL_S`` without any progress; then the c
 import asyncio
 import socket
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -141,6 +142,7 @@ class Connection:
         self._hub = hub
         self._subscriptions: dict[str, Subscription] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._refused: Counter[str] = Counter()
         self._draining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -298,23 +300,40 @@ class Connection:
         where = feed.where(wanted.where) if wanted.where else feed.everything
         if self._auth is not None and not self._auth.allows(wanted.feed):
             await self._say(Error(wanted.id, "forbidden", f"the token needs the scope {FEED_SCOPE[wanted.feed]}"))
-        elif wanted.id in self._subscriptions or wanted.id in self._beginning:
-            await self._say(Error(wanted.id, "id_in_use", "end that subscription first, or take another id"))
+        elif wanted.id in self._beginning:
+            self._refused[wanted.id] += 1
+        elif wanted.id in self._subscriptions:
+            await self._refuse(wanted.id)
         elif len(self._subscriptions) + len(self._beginning) >= SUBSCRIPTIONS_MAX:
             await self._say(Error(wanted.id, "too_many_subscriptions", f"at most {SUBSCRIPTIONS_MAX} a connection"))
+        elif reason := self._not_of_this_log(wanted):
+            await self._say(Reset(wanted.id, reason, self._log.epoch, self._log.head))
+        elif feed.head.value >= self._begins_at(wanted):
+            await self._start(wanted, feed, where)
         else:
-            task = asyncio.create_task(self._begin(wanted, feed, where))
-            self._beginning[wanted.id] = task
+            self._beginning[wanted.id] = asyncio.create_task(self._begin(wanted, feed, where))
+
+    async def _refuse(self, id_: str) -> None:
+        await self._say(Error(id_, "id_in_use", "end that subscription first, or take another id"))
+
+    async def _refuse_late(self, id_: str) -> None:
+        """Refuse what asked for the id while its subscription was beginning: not before the answer to that one."""
+        while self._refused[id_]:
+            await self._refuse(id_)
+            self._refused[id_] -= 1
+        del self._refused[id_]
+
+    def _begins_at(self, wanted: Subscribe) -> int:
+        return max(self._log.head, wanted.after or 0)
 
     async def _begin(self, wanted: Subscribe, feed: Any, where: Any) -> None:
-        """Wait until this node is where the client is, and begin to deliver."""
+        """Wait until this node is where the client is, and begin to deliver. Frames are answered meanwhile."""
         try:
-            if reason := self._not_of_this_log(wanted):
-                await self._say(Reset(wanted.id, reason, self._log.epoch, self._log.head))
-            elif not await self._hub.reach(feed, max(self._log.head, wanted.after or 0)):
-                await self._say(Error(wanted.id, "not_yet", "this node is behind that position; come back"))
-            else:
+            if await self._hub.reach(feed, self._begins_at(wanted)):
                 await self._start(wanted, feed, where)
+            else:
+                await self._say(Error(wanted.id, "not_yet", "this node is behind that position; come back"))
+            await self._refuse_late(wanted.id)
         except ConnectionError:
             return  # the loop that receives sees it too, and tidies up
         finally:
@@ -327,7 +346,6 @@ class Connection:
         subscription = Subscription(self, messages.encode(wanted.id), feed, where, after)
         subscription.quiet_until = head if after == 0 else 0
         await self._say(Subscribed(wanted.id, self._log.epoch, after, head))
-        del self._beginning[wanted.id]
         self._subscriptions[wanted.id] = subscription
         self._hub.join(subscription)
 
@@ -342,6 +360,7 @@ class Connection:
         wanted = fit(fields, Unsubscribe, strict=True, prefix="#/")
         if beginning := self._beginning.pop(wanted.id, None):
             beginning.cancel()
+            await self._refuse_late(wanted.id)
         subscription = self._subscriptions.pop(wanted.id, None)
         if subscription is not None:
             self._hub.leave(subscription)

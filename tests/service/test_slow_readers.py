@@ -226,6 +226,26 @@ async def test_waiting_for_the_table_and_then_following(notelog: Running, monkey
             assert [note["id"] for note in (await client.catch_up("n"))[0]["notes"]] == [1]
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_an_id_asked_for_again_while_it_waits(
+    notelog: Running, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    """While a subscription waits, a second one of its id is not refused before the first was answered, or ended."""
+    with notes_held_up(monkeypatch) as go_on:
+        await notelog.note()
+        async with connected(notelog) as client:
+            for _ in range(3):
+                await client.send(type="subscribe", id="n", feed="notes", after=0)
+            await client.follow("e", after=0)
+            if goes_on:
+                go_on.set()
+                assert (await client.frame())["type"] == "subscribed"
+            else:
+                await client.send(type="unsubscribe", id="n")
+            assert [(await client.frame()).get("code") for _ in range(2)] == ["id_in_use"] * 2
+            assert goes_on or (await client.frame())["type"] == "unsubscribed"
+
+
 async def test_a_reader_that_goes_with_full_buffers(
     notelog: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
