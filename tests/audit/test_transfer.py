@@ -5,6 +5,8 @@ import json
 import random
 import shutil
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from events.transfer import NotImportable, import_log
 from service.checkpoint_checker import parse_key
-from tests.audit.folders import beside, copied, killed_after, notelog, result, tampering, took_s
+from tests.audit.folders import REPOSITORY, beside, copied, killed_after, notelog, result, tampering, took_s
 from tests.audit.histories import EPOCH, History
 from tests.audit.test_tlog import published
 from tests.engines import found_in
@@ -284,6 +286,34 @@ async def test_a_backup_onto_a_changed_copy_is_refused(notelog: Running) -> None
     done = await beside("backup", "--data", notelog.data, copy, "--json")
     assert "event 10" in result(done, code=1)["error"]
     assert (await beside("backup", "--data", notelog.data, notelog.data)).returncode == 2
+
+
+async def test_a_sick_source_is_not_blamed_on_the_copy(closed: Path) -> None:
+    """A page of the log that cannot be read ends every command that reads it with 1 and one line, without a traceback;
+    a ledger that cannot be read does not keep the log from being copied, and is told."""
+    sick, copy = copied(closed, closed.parent / "sick"), closed.parent / "copy"
+    (sick / "ledger.db").write_bytes(b"something else" * 100)
+    done = await beside("backup", "--data", sick, copy)
+    assert (done.returncode, len(done.stderr.splitlines()), b"ledger" in done.stderr) == (1, 1, True)
+    assert found_in(copy / "events.db") == found_in(closed / "events.db")
+    with closing(sqlite3.connect(sick / "events.db")) as log:
+        (page_bytes,) = log.execute("PRAGMA page_size").fetchone()
+    with (sick / "events.db").open("r+b") as file:
+        file.seek(20 * page_bytes)
+        file.write(b"\xff" * 10 * page_bytes)
+    for command in (["export"], ["rebuild"], ["replay", "--as-of", "600"], ["backup", closed.parent / "other"]):
+        done = await beside(*command, "--data", sick)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done
+        assert b"another destination" not in done.stderr
+
+
+async def test_a_full_disk_ends_with_a_line(closed: Path) -> None:
+    """What cannot be printed is said in one line, with exit code 1."""
+    for command in ("export", "replay --as-of 5", "replay --as-of 5 --json"):
+        script = f"{sys.executable} -m service {command} --data {closed} > /dev/full"
+        process = await asyncio.create_subprocess_shell(script, cwd=REPOSITORY, stderr=PIPE)
+        _, said = await process.communicate()
+        assert (process.returncode, len(said.splitlines())) == (1, 1), said
 
 
 async def test_a_copy_made_by_other_means_can_be_told_so(notelog: Running) -> None:
