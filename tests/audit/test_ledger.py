@@ -12,7 +12,7 @@ from service.checkpoint_checker import open_note, parse_key
 from tests.audit.folders import beside, contents, copied, result, tampering
 from tests.audit.histories import History
 from tests.audit.test_tlog import published
-from tests.service.running import Running
+from tests.service.running import Running, problem
 
 
 async def stands_still(notelog: Running, because: str) -> None:
@@ -22,7 +22,7 @@ async def stands_still(notelog: Running, because: str) -> None:
     assert (report.status, ledger["state"]) == (503, "stopped")
     assert because in ledger["error"]
     for path in ("/tlog/checkpoint", "/tlog/proof/1", "/tlog/tile/0/000.p/1"):
-        assert (await notelog.get(path)).status == 503, path
+        assert problem(await notelog.get(path), 503, "projection-stopped")["title"].startswith("What would be shown"), path
     assert (await notelog.post(json={"title": "goes on"})).status == 201
 
 
