@@ -10,7 +10,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import structlog
@@ -128,6 +128,13 @@ class WebSocketApi:
         await asyncio.gather(*closing)
 
 
+class Beginning(NamedTuple):
+    """A subscription that waits for this node to be where the client is."""
+
+    feed: str
+    task: asyncio.Task[None]
+
+
 class Connection:
     """One client. Implements ``hub.Socket``. ``auth`` None: nobody is asked for a token."""
 
@@ -141,7 +148,7 @@ class Connection:
         self._log = log
         self._hub = hub
         self._subscriptions: dict[str, Subscription] = {}
-        self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._beginning: dict[str, Beginning] = {}
         self._refused: Counter[str] = Counter()
         self._draining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -253,8 +260,8 @@ class Connection:
 
     def leave_all(self) -> None:
         """End all subscriptions: the connection is gone."""
-        for task in self._beginning.values():
-            task.cancel()
+        for beginning in self._beginning.values():
+            beginning.task.cancel()
         for subscription in self._subscriptions.values():
             self._hub.leave(subscription)
         self._subscriptions.clear()
@@ -289,10 +296,15 @@ class Connection:
         if self._auth is None:
             return
         first = self._auth.missing
-        if (ending := await self._auth.show(shown.token)) is not None:
+        if (ending := await self._auth.show(shown.token, self._followed())) is not None:
             await self.close(*ending)
         elif first:
             await self._greet()
+
+    def _followed(self) -> set[str]:
+        """The feeds of the subscriptions, those that are beginning too."""
+        followed = {subscription.feed.name for subscription in self._subscriptions.values()}
+        return followed | {beginning.feed for beginning in self._beginning.values()}
 
     async def _subscribe(self, fields: dict[str, Any]) -> None:
         wanted = fit(fields, Subscribe, strict=True, prefix="#/")
@@ -311,7 +323,7 @@ class Connection:
         elif feed.head.value >= self._begins_at(wanted):
             await self._start(wanted, feed, where)
         else:
-            self._beginning[wanted.id] = asyncio.create_task(self._begin(wanted, feed, where))
+            self._beginning[wanted.id] = Beginning(feed.name, asyncio.create_task(self._begin(wanted, feed, where)))
 
     async def _refuse(self, id_: str) -> None:
         await self._say(Error(id_, "id_in_use", "end that subscription first, or take another id"))
@@ -337,7 +349,8 @@ class Connection:
         except ConnectionError:
             return  # the loop that receives sees it too, and tidies up
         finally:
-            if self._beginning.get(wanted.id) is asyncio.current_task():
+            beginning = self._beginning.get(wanted.id)
+            if beginning is not None and beginning.task is asyncio.current_task():
                 del self._beginning[wanted.id]
 
     async def _start(self, wanted: Subscribe, feed: Any, where: Any) -> None:
@@ -359,7 +372,7 @@ class Connection:
     async def _unsubscribe(self, fields: dict[str, Any]) -> None:
         wanted = fit(fields, Unsubscribe, strict=True, prefix="#/")
         if beginning := self._beginning.pop(wanted.id, None):
-            beginning.cancel()
+            beginning.task.cancel()
             await self._refuse_late(wanted.id)
         subscription = self._subscriptions.pop(wanted.id, None)
         if subscription is not None:
