@@ -3,7 +3,8 @@ because what was copied never changes. The copy is marked: its first start makes
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -45,32 +46,30 @@ class CopyDiffers(NotelogError):
 def copy_log(source: sqlite3.Connection, path: Path, progress: Callable[[int], None] = lambda position: None) -> Copied:
     """Bring the copy at ``path`` up to the log, making it if there is none. Killed at any moment, run it again.
 
-    Raises ``NotACopy``, ``CopyDiffers``.
+    Raises ``NotACopy``, ``CopyDiffers``; ``sqlite3.Error`` when the log cannot be read.
     """
     meta = dict(source.execute("SELECT key, value FROM meta"))
     head = select_head(source)
-    target = sqlite3.connect(path, isolation_level=None)
-    try:
-        target.execute("PRAGMA journal_mode = WAL")
-        target.execute("PRAGMA synchronous = FULL")
-        before = _begin(target, path, meta)
-        _require_same_past(source, target, before, head)
+    with closing(sqlite3.connect(path, isolation_level=None)) as target:
+        with _blaming(path):
+            before = _begin(target, path, meta)
+        _require_same_past(source, target, path, before, head)
         after = before
         while after < head:
             page = select_page(source, after, head, PAGE_RECORDS)
-            _append(target, page)
+            with _blaming(path):
+                _append(target, page)
             after = page[-1].position
             progress(after)
-        target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.DatabaseError as error:
-        raise NotACopy(path, str(error)) from error
-    finally:
-        target.close()
+        with _blaming(path):
+            target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return Copied(meta["epoch"], before, head)
 
 
 def _begin(target: sqlite3.Connection, path: Path, meta: dict[str, str]) -> int:
     """Make the copy if there is none; the number of its events."""
+    target.execute("PRAGMA journal_mode = WAL")
+    target.execute("PRAGMA synchronous = FULL")
     if not target.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         # Marked before it has an event: a copy that was begun is never taken for the log itself.
         create_log(target, meta | {"copy": "true"})
@@ -81,14 +80,26 @@ def _begin(target: sqlite3.Connection, path: Path, meta: dict[str, str]) -> int:
     return select_head(target)
 
 
-def _require_same_past(source: sqlite3.Connection, target: sqlite3.Connection, before: int, head: int) -> None:
+def _require_same_past(
+    source: sqlite3.Connection, target: sqlite3.Connection, path: Path, before: int, head: int
+) -> None:
     if before > head:
         raise CopyDiffers(head + 1)
     if before:
-        (copied,) = select_page(target, before - 1, before, 1)
+        with _blaming(path):
+            (copied,) = select_page(target, before - 1, before, 1)
         (original,) = select_page(source, before - 1, before, 1)
         if leaf_hash(copied) != leaf_hash(original):
             raise CopyDiffers(before)
+
+
+@contextmanager
+def _blaming(copy: Path) -> Iterator[None]:
+    """What goes wrong here is the copy's; what goes wrong while the log is read is not."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise NotACopy(copy, str(error)) from error
 
 
 def _append(target: sqlite3.Connection, page: list[RecordedEvent]) -> None:

@@ -6,6 +6,7 @@ So a backup is marked, and the first start of what is marked gives the log a new
 import secrets
 import sqlite3
 
+import msgspec
 from msgspec import Struct
 
 
@@ -40,14 +41,21 @@ def renew_epoch(connection: sqlite3.Connection) -> str:
 
 
 def note_parent(connection: sqlite3.Connection, parent: Parent) -> None:
-    """Write down whose copy this is."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-        [("parent_epoch", parent.epoch), ("parent_position", str(parent.position))],
-    )
+    """Write down whose copy this is; whose copy that was stays known."""
+    meta = [("parent_epoch", parent.epoch), ("parent_position", str(parent.position))]
+    if older := select_ancestors(connection):
+        meta.append(("ancestors", msgspec.json.encode(older).decode()))
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
 
 
 def select_parent(connection: sqlite3.Connection) -> Parent | None:
     """Whose copy the log is, or None."""
     meta = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('parent_epoch', 'parent_position')"))
     return Parent(meta["parent_epoch"], int(meta["parent_position"])) if len(meta) == 2 else None
+
+
+def select_ancestors(connection: sqlite3.Connection) -> list[Parent]:
+    """All logs that this one is a copy of, or a copy of a copy, nearest first."""
+    parent = select_parent(connection)
+    older = connection.execute("SELECT value FROM meta WHERE key = 'ancestors'").fetchone()
+    return ([parent] if parent else []) + (msgspec.json.decode(older[0], type=list[Parent]) if older else [])

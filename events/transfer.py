@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from events.admission import require_admissible
 from events.batch import INSERT
 from events.codec import decode_payload
 from events.copies import Parent, note_parent
@@ -173,6 +174,7 @@ class _Reading:
     def _require_sense(self, record: RecordedEvent) -> None:
         """A projection must not stop at what was imported: each event must be able to follow on those before it."""
         payload = decode_payload(record)
+        require_admissible(record, payload)
         note_id = record.note_id
         if isinstance(payload, NoteCreated):
             if (note_id, record.version) != (self._notes + 1, 1):

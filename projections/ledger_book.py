@@ -7,7 +7,7 @@ signed any more until somebody has looked.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,11 @@ CLOSED = "closed"
 # Copying the stream into an empty replica: at 20,000 events/s this is a log of 12 million. After it the alarm is given.
 CATCH_UP_WITHIN_S = 600.0
 
+LOST = (
+    "there is no ledger of this log, or its checkpoint is missing, though the log was signed before: "
+    "see 'A ledger that was lost' in docs/OPERATIONS.md"
+)
+
 
 class LedgerDoesNotFit(NotelogError):
     """The ledger and the log contradict each other. Both are kept as they are; the operator must look."""
@@ -59,15 +64,20 @@ class LedgerBook:
         self._log = log
 
     @classmethod
-    async def open(cls, path: Path, log: EventLog, parent_epoch: str | None) -> "LedgerBook":
+    async def open(cls, path: Path, log: EventLog, ancestors: Collection[str], *, expected: bool) -> "LedgerBook":
         """Open the ledger of the log, making it if there is none.
 
-        ``parent_epoch``: what the log's epoch was before it was copied; a ledger of that is put aside.
-        Raises ``LedgerDoesNotFit``.
+        ``ancestors``: the epochs that the log had before it was copied; a ledger of one of them is put aside.
+        ``expected``: there must be one, because the log was signed before. Raises ``LedgerDoesNotFit``.
         """
         try:
             found = _peek(path)
-            if found is not None and found.epoch != log.epoch and (found.position == 0 or found.epoch == parent_epoch):
+            replaceable = found is None or (
+                found.epoch != log.epoch and (found.position == 0 or found.epoch in ancestors)
+            )
+            if replaceable and expected:
+                raise LedgerDoesNotFit(LOST)
+            if replaceable and found is not None:
                 _put_aside(path, found)
             # FULL: a root must be on disk before it is signed.
             writer = await open_writer(path, synchronous="FULL")
@@ -79,7 +89,7 @@ class LedgerBook:
             closed = await writer.run(partial(select_checkpoint, name=CLOSED))
             if closed is not None and closed.position > log.head:
                 raise LedgerDoesNotFit(f"the log ended at {closed.position} when it was closed, now at {log.head}")
-            await writer.run(_reopened)
+            await writer.run(partial(in_transaction, work=partial(_reopened, epoch=log.epoch)))
         except sqlite3.Error as error:
             await writer.close()
             raise LedgerDoesNotFit(f"{path} cannot be read: {error}") from error
@@ -201,8 +211,12 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'tiles'").fetchone()[0])
 
 
-def _reopened(connection: sqlite3.Connection) -> None:
+def _reopened(connection: sqlite3.Connection, epoch: str) -> None:
+    """A new one is there, on disk, before the first event: from then on it is missed when it is gone."""
     connection.execute("DELETE FROM checkpoints WHERE name = ?", (CLOSED,))
+    if select_checkpoint(connection, Ledger.name) is None:
+        Ledger().create(connection)
+        insert_checkpoint(connection, Checkpoint(Ledger.name, Ledger.version, epoch, 0, b""))
 
 
 def _note_end(connection: sqlite3.Connection, epoch: str, head: int) -> None:

@@ -77,10 +77,10 @@ def verify_tables(task: Task, progress: Progress) -> Checked:
     with closing(open_log_file(folder.events)) as log, _reading(folder.notes) as tables:
         if tables is None:
             return Checked([], 0, {})
-        tables.execute("ATTACH DATABASE ? AS log", (f"{folder.events.absolute().as_uri()}?mode=ro",))
         checking = Checking(log, tables, task.epoch, task.in_use, Findings())
         up_to: dict[str, int] = {}
         try:
+            tables.execute("ATTACH DATABASE ? AS log", (f"{folder.events.absolute().as_uri()}?mode=ro",))
             _check_file(task, tables, "notes.db", _create_tables, checking.findings)
             up_to = good_checkpoints(checking, of_notes(), task.head)
             if "versions" in up_to:

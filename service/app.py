@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 from msgspec import Struct
 
-from events.copies import select_parent
+from events.copies import select_ancestors
 from events.database import Reader, open_reader
 from events.folder import DataFolder
 from events.log import EventLog
@@ -107,7 +107,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     await stack.enter_async_context(_in_background(gate.keep_fresh()))
     reader = Reader(await open_reader(opened.folder.events))
     stack.push_async_callback(reader.close)
-    await opened.ledger.open(log, await reader.read(select_parent), tables)
+    await opened.ledger.open(log, await reader.read(select_ancestors), tables)
     await stack.enter_async_context(opened.ledger.running())
     metrics = Metrics()
     log.on_commit = metrics.committed

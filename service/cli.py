@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from service.settings import ENVIRONMENT, Settings, WrongSetting, from_environme
 from service.terminal import maintenance as maintenance_commands
 from service.terminal import transfer as transfer_commands
 from service.terminal.doctor import doctor_command
+from service.terminal.output import EXIT_DOES_NOT_HOLD, drop_stdout
 from service.terminal.tail import tail_command
 from service.terminal.token import token
 from service.terminal.verify import verify_command
@@ -106,13 +108,19 @@ def _event_loop() -> Any:
 
 
 def main() -> None:
-    """The entry point: one line and exit code 2 for what the user has to mend."""
+    """The entry point: one line and exit code 2 for what the user has to mend, 1 for what files and disks refuse."""
     try:
         commands.main(prog_name="notelog", standalone_mode=False)
+        sys.stdout.flush()
     except click.UsageError as error:
         _end(error.format_message() + _in_environment(error))
     except (WrongSetting, FolderError, ClusterError) as error:
         _end(str(error))
+    except sqlite3.Error as error:
+        _end(f"SQLite says: {error}; see notelog verify and notelog doctor", EXIT_DOES_NOT_HOLD)
+    except OSError as error:
+        drop_stdout()
+        _end(str(error), EXIT_DOES_NOT_HOLD)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
 
@@ -123,6 +131,6 @@ def _in_environment(error: click.UsageError) -> str:
     return f" ({names if isinstance(names, str) else ', '.join(names)})" if names else ""
 
 
-def _end(message: str) -> None:
+def _end(message: str, code: int = EXIT_USAGE) -> None:
     print(f"notelog: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(EXIT_USAGE)
+    sys.exit(code)

@@ -5,6 +5,7 @@ Refused (a NotelogError)         judged and refused: nothing was appended
 ├── Invalid                      body, parameter or header does not fit, with all that is wrong
 ├── UnsupportedMediaType         a Content-Type that is not taken here
 ├── NoSuchNote                   there is none, or it was deleted
+├── NoSuchVersion                the note has no such version
 ├── NoSuchEvent                  there is none at this position
 ├── ConditionFailed              If-Match does not match
 ├── ConditionMissing             If-Match is required here
@@ -66,6 +67,14 @@ class NoSuchNote(Refused):
         which = "such note" if note_id is None else f"note {note_id}"
         super().__init__(f"there is no {which}" + (f": it was deleted at {deleted_at}" if deleted_at else ""))
         self.note_id, self.deleted_at = note_id, deleted_at
+
+
+class NoSuchVersion(Refused):
+    """The note is there, or was, and never had this version."""
+
+    def __init__(self, note_id: int, version: int) -> None:
+        super().__init__(f"note {note_id} has no version {version}")
+        self.note_id, self.version = note_id, version
 
 
 class NoSuchEvent(Refused):

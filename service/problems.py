@@ -25,6 +25,7 @@ from service.errors import (
     LostRaces,
     NoSuchEvent,
     NoSuchNote,
+    NoSuchVersion,
     NotJson,
     Refused,
     TooFarBehind,
@@ -84,7 +85,8 @@ NOT_FOUND = _problem(
     "not-found",
     404,
     "There is nothing here",
-    "No such note (any more), event or path. Where `deleted_at` is said, POST to /notes/{id}/restore brings it back.",
+    "No such note (any more), version, event or path. Where `deleted_at` is said, POST to /notes/{id}/restore brings "
+    "it back.",
 )
 METHOD_NOT_ALLOWED = _problem(
     "method-not-allowed", 405, "The method is not allowed here", "Use one of those that the header Allow names."
@@ -165,7 +167,10 @@ BEHIND = _problem(
     "behind", 503, "This node is behind", "It does not show the position asked for yet. Come back after Retry-After."
 )
 STOPPED = _problem(
-    "projection-stopped", 503, "The notes are not kept up to date", "The operator must look at /readyz, which says why."
+    "projection-stopped",
+    503,
+    "What would be shown is not kept up to date",
+    "The notes, their past or the ledger stand still. The operator must look at /readyz, which says which, and why.",
 )
 KEYS_UNAVAILABLE = _problem(
     "keys-unavailable",
@@ -202,6 +207,7 @@ OF_ERROR: dict[type[Exception], tuple[Problem, Callable[[Exception], dict[str, A
     Invalid: (INVALID, _flaws, True),
     UnsupportedMediaType: (UNSUPPORTED_MEDIA_TYPE, _nothing, True),
     NoSuchNote: (NOT_FOUND, _deleted_at, True),
+    NoSuchVersion: (NOT_FOUND, _nothing, True),
     NoSuchEvent: (NOT_FOUND, _nothing, True),
     ConditionFailed: (PRECONDITION_FAILED, _current_note, True),
     ConditionMissing: (PRECONDITION_REQUIRED, _nothing, True),

@@ -152,19 +152,19 @@ def routes(
         ),
         Route(
             "GET", "/tlog/checkpoint", tlog.checkpoint, "The signed root of the log's tree", "audit:read",
-            {200: TLOG_TEXT}, TLOG_PROBLEMS, query=NoQuery,
+            {200: TLOG_TEXT}, TLOG_PROBLEMS, query=NoQuery, headers=AUDIT_HEADERS,
         ),
         Route(
             "GET", "/tlog/key", tlog.key, "What signatures are checked with", "audit:read",
-            {200: TLOG_TEXT}, (problems.INVALID, problems.NOT_FOUND), query=NoQuery,
+            {200: TLOG_TEXT}, (problems.INVALID, problems.NOT_FOUND), query=NoQuery, headers=AUDIT_HEADERS,
         ),
         Route(
             "GET", "/tlog/proof/{position}", tlog.proof, "An offline proof that an event is in the signed log",
-            "audit:read", {200: TLOG_TEXT}, TLOG_PROBLEMS, query=NoQuery,
+            "audit:read", {200: TLOG_TEXT}, TLOG_PROBLEMS, query=NoQuery, headers=AUDIT_HEADERS,
         ),
         Route(
             "GET", "/tlog/tile/{tile:.+}", tlog.tile, "Hashes of the tree, or entries of the log", "audit:read",
-            {200: TILE}, TLOG_PROBLEMS, query=NoQuery,
+            {200: TILE}, TLOG_PROBLEMS, query=NoQuery, headers=AUDIT_HEADERS,
         ),
         Route(
             "GET", "/ws", websocket.connect, "Follow the changes on a websocket (see asyncapi.json)", None,

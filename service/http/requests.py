@@ -34,7 +34,18 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _ENTITY_TAG = re.compile(r'[\s,]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_WEIGHT = re.compile(r"q=0(?:\.0{0,3})?")
+_INTEGER = re.compile(r"-?[0-9]+")
 _DIGITS = re.compile(r"[0-9]{1,19}")
+
+
+def accepts(request: web.Request, media_type: str) -> bool:
+    """Whether Accept names the media type and does not refuse it (RFC 9110 §12.5.1)."""
+    for part in ",".join(request.headers.getall("Accept", [])).lower().split(","):
+        named, *parameters = (piece.strip() for piece in part.split(";"))
+        if named == media_type:
+            return not any(_NO_WEIGHT.fullmatch(parameter) for parameter in parameters)
+    return False
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -175,11 +186,13 @@ def query(request: web.Request, type_: type[T]) -> T:
 
 
 def _lax(name: str, text: str, value: object) -> Flaw | None:
-    """What msgspec lets pass and the description does not: "null" for what can be left out, 1 for true."""
+    """What msgspec lets pass and the description does not: "null" for what can be left out, 1 for true, 1e0 for 1."""
     if value is None:
         return Flaw(f"?{name}", f"expected a value, got {text!r}")
     if isinstance(value, bool) and text not in ("true", "false"):
         return Flaw(f"?{name}", f"expected true or false, got {text!r}")
+    if isinstance(value, int) and not isinstance(value, bool) and not _INTEGER.fullmatch(text):
+        return Flaw(f"?{name}", f"expected an integer, got {text!r}")
     return None
 
 

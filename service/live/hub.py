@@ -148,6 +148,8 @@ class Hub:
             *(asyncio.create_task(self._deliver(feed), name=f"hub: {feed.name}") for feed in self.feeds.values()),
             asyncio.create_task(self._move_on(), name="hub: move on"),
         ]
+        for task in tasks:
+            task.add_done_callback(_log_end)
         try:
             yield
         finally:
@@ -199,6 +201,12 @@ class Hub:
             except sqlite3.OperationalError as error:
                 logger.warning("the log cannot be read, trying again", error=str(error))
                 await asyncio.sleep(RETRY_READ_S)
+            except Exception as error:
+                logger.error("feed stopped", feed=feed.name, exc_info=error)
+                feed.head.stop(NotelogError(f"the feed {feed.name} has stopped: {error!r}"))
+                for group in self._groups_of(feed):
+                    self._end(group, error)
+                return
 
     def _show(self, feed: Feed[Any, Any], records: list[RecordedEvent]) -> None:
         if feed.followers:
@@ -212,14 +220,26 @@ class Hub:
         while True:
             try:
                 await feed.head.reach(delivered + 1)
-            except EventError:
-                return
+            except NotelogError:
+                return  # said by whoever has stopped it
             delivered = feed.head.value
-            for group in [group for group in self._groups.values() if group.feed is feed]:
-                for subscription in group.deliver():
-                    self._fall_behind(subscription)
+            for group in self._groups_of(feed):
+                try:
+                    for subscription in group.deliver():
+                        self._fall_behind(subscription)
+                except Exception as error:
+                    self._end(group, error)
                 # Others have a turn between the groups, and between the pages.
                 await asyncio.sleep(0)
+
+    def _groups_of(self, feed: Feed[Any, Any]) -> list[Group]:
+        return [group for group in self._groups.values() if group.feed is feed]
+
+    def _end(self, group: Group, error: Exception) -> None:
+        """End the connections of a group that cannot be served: they come back, here or to another node."""
+        self._groups.pop((group.feed.name, group.where), None)
+        for subscription in group.members:
+            subscription.socket.fail(error)
 
     async def _move_on(self) -> None:
         while True:
@@ -265,6 +285,11 @@ class Hub:
                 subscription.silent_since = frame.position
             subscription.position = frame.position
         subscription.position = position
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("task of the hub failed", task=task.get_name(), exc_info=error)
 
 
 def _known(page: list[RecordedEvent]) -> tuple[list[RecordedEvent], EventError | None]:

@@ -1,6 +1,7 @@
 """Who is at the other end of a websocket, what it may follow, and until when."""
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from service.errors import KeysUnavailable, Unauthorized
@@ -26,7 +27,6 @@ class SocketAuth:
         self._identity: Identity | None = None
         self._show_by = time.monotonic() + AUTH_TIMEOUT_S
         self._ends_at = float("inf")
-        self._used: set[str] = set()
         if identity is not None:
             self._take(identity)
 
@@ -37,15 +37,12 @@ class SocketAuth:
 
     def allows(self, feed: str) -> bool:
         """Whether the token allows the feed."""
-        if self._identity is None or not self._identity.allows(FEED_SCOPE[feed]):
-            return False
-        self._used.add(FEED_SCOPE[feed])
-        return True
+        return self._identity is not None and self._identity.allows(FEED_SCOPE[feed])
 
-    async def show(self, token: str) -> Ending | None:
+    async def show(self, token: str, followed: Iterable[str]) -> Ending | None:
         """Take a token, the first or a new one; what comes back is why the connection ends. Cancel: safe.
 
-        A new one must be of the same subject and allow what the connection has used: it is renewed, not changed.
+        A new one must be of the same subject and allow the feeds that are followed: it is renewed, not changed.
         """
         try:
             identity = await self._authenticator.identify(token)
@@ -55,7 +52,7 @@ class SocketAuth:
             return INTERNAL_ERROR, str(error)
         if self._identity is not None and self._identity.subject != identity.subject:
             return NOT_ALLOWED, "the new token is of another subject"
-        if not identity.allows(*self._used):
+        if not identity.allows(*(FEED_SCOPE[feed] for feed in followed)):
             return NOT_ALLOWED, "the new token does not allow what is followed"
         self._take(identity)
         return None

@@ -8,8 +8,9 @@ full waits for it to drain, at most ``STALL_S`` without any progress; then the c
 import asyncio
 import socket
 import time
+from collections import Counter
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import structlog
@@ -127,6 +128,13 @@ class WebSocketApi:
         await asyncio.gather(*closing)
 
 
+class Beginning(NamedTuple):
+    """A subscription that waits for this node to be where the client is."""
+
+    feed: str
+    task: asyncio.Task[None]
+
+
 class Connection:
     """One client. Implements ``hub.Socket``. ``auth`` None: nobody is asked for a token."""
 
@@ -140,12 +148,14 @@ class Connection:
         self._log = log
         self._hub = hub
         self._subscriptions: dict[str, Subscription] = {}
-        self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._beginning: dict[str, Beginning] = {}
+        self._refused: Counter[str] = Counter()
         self._draining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._ping_at = time.monotonic() + PING_INTERVAL_S
         self._pong_by: float | None = None
+        self._unsent_bytes = 0
         self._broken = False
         self._frames_left = float(FRAMES_BURST)
         self._frames_counted_at = time.monotonic()
@@ -209,13 +219,24 @@ class Connection:
             self._watching = asyncio.create_task(self._watch())
         if self._auth is not None and (ending := self._auth.ending()) is not None:
             self._end(*ending)
-        elif self._pong_by is not None and now > self._pong_by and not self._protocol.writing_paused:
+        elif self._pong_is_late(now):
             self._abort()
         elif now >= self._ping_at:
             self._ping_at = now + PING_INTERVAL_S
             self._pong_by = now + PONG_TIMEOUT_S
+            self._unsent_bytes = self._waiting_bytes()
             if not self._response.closed:
                 self._write_now(self._response.ping())
+
+    def _pong_is_late(self, now: float) -> bool:
+        """Whether the pong is due. Not while the client takes what may lie before the ping, and cannot have seen it."""
+        if self._pong_by is None:
+            return False
+        now_bytes = self._waiting_bytes()
+        if now_bytes < self._unsent_bytes or self._protocol.writing_paused:
+            self._pong_by = now + PONG_TIMEOUT_S
+        self._unsent_bytes = now_bytes
+        return now > self._pong_by
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
         """Close in order: a close frame, then a moment for the client's own. Who takes no frame is cut off."""
@@ -239,8 +260,8 @@ class Connection:
 
     def leave_all(self) -> None:
         """End all subscriptions: the connection is gone."""
-        for task in self._beginning.values():
-            task.cancel()
+        for beginning in self._beginning.values():
+            beginning.task.cancel()
         for subscription in self._subscriptions.values():
             self._hub.leave(subscription)
         self._subscriptions.clear()
@@ -275,10 +296,15 @@ class Connection:
         if self._auth is None:
             return
         first = self._auth.missing
-        if (ending := await self._auth.show(shown.token)) is not None:
+        if (ending := await self._auth.show(shown.token, self._followed())) is not None:
             await self.close(*ending)
         elif first:
             await self._greet()
+
+    def _followed(self) -> set[str]:
+        """The feeds of the subscriptions, those that are beginning too."""
+        followed = {subscription.feed.name for subscription in self._subscriptions.values()}
+        return followed | {beginning.feed for beginning in self._beginning.values()}
 
     async def _subscribe(self, fields: dict[str, Any]) -> None:
         wanted = fit(fields, Subscribe, strict=True, prefix="#/")
@@ -286,27 +312,45 @@ class Connection:
         where = feed.where(wanted.where) if wanted.where else feed.everything
         if self._auth is not None and not self._auth.allows(wanted.feed):
             await self._say(Error(wanted.id, "forbidden", f"the token needs the scope {FEED_SCOPE[wanted.feed]}"))
-        elif wanted.id in self._subscriptions or wanted.id in self._beginning:
-            await self._say(Error(wanted.id, "id_in_use", "end that subscription first, or take another id"))
+        elif wanted.id in self._beginning:
+            self._refused[wanted.id] += 1
+        elif wanted.id in self._subscriptions:
+            await self._refuse(wanted.id)
         elif len(self._subscriptions) + len(self._beginning) >= SUBSCRIPTIONS_MAX:
             await self._say(Error(wanted.id, "too_many_subscriptions", f"at most {SUBSCRIPTIONS_MAX} a connection"))
+        elif reason := self._not_of_this_log(wanted):
+            await self._say(Reset(wanted.id, reason, self._log.epoch, self._log.head))
+        elif feed.head.value >= self._begins_at(wanted):
+            await self._start(wanted, feed, where)
         else:
-            task = asyncio.create_task(self._begin(wanted, feed, where))
-            self._beginning[wanted.id] = task
+            self._beginning[wanted.id] = Beginning(feed.name, asyncio.create_task(self._begin(wanted, feed, where)))
+
+    async def _refuse(self, id_: str) -> None:
+        await self._say(Error(id_, "id_in_use", "end that subscription first, or take another id"))
+
+    async def _refuse_late(self, id_: str) -> None:
+        """Refuse what asked for the id while its subscription was beginning: not before the answer to that one."""
+        while self._refused[id_]:
+            await self._refuse(id_)
+            self._refused[id_] -= 1
+        del self._refused[id_]
+
+    def _begins_at(self, wanted: Subscribe) -> int:
+        return max(self._log.head, wanted.after or 0)
 
     async def _begin(self, wanted: Subscribe, feed: Any, where: Any) -> None:
-        """Wait until this node is where the client is, and begin to deliver."""
+        """Wait until this node is where the client is, and begin to deliver. Frames are answered meanwhile."""
         try:
-            if reason := self._not_of_this_log(wanted):
-                await self._say(Reset(wanted.id, reason, self._log.epoch, self._log.head))
-            elif not await self._hub.reach(feed, max(self._log.head, wanted.after or 0)):
-                await self._say(Error(wanted.id, "not_yet", "this node is behind that position; come back"))
-            else:
+            if await self._hub.reach(feed, self._begins_at(wanted)):
                 await self._start(wanted, feed, where)
+            else:
+                await self._say(Error(wanted.id, "not_yet", "this node is behind that position; come back"))
+            await self._refuse_late(wanted.id)
         except ConnectionError:
             return  # the loop that receives sees it too, and tidies up
         finally:
-            if self._beginning.get(wanted.id) is asyncio.current_task():
+            beginning = self._beginning.get(wanted.id)
+            if beginning is not None and beginning.task is asyncio.current_task():
                 del self._beginning[wanted.id]
 
     async def _start(self, wanted: Subscribe, feed: Any, where: Any) -> None:
@@ -315,7 +359,6 @@ class Connection:
         subscription = Subscription(self, messages.encode(wanted.id), feed, where, after)
         subscription.quiet_until = head if after == 0 else 0
         await self._say(Subscribed(wanted.id, self._log.epoch, after, head))
-        del self._beginning[wanted.id]
         self._subscriptions[wanted.id] = subscription
         self._hub.join(subscription)
 
@@ -329,7 +372,8 @@ class Connection:
     async def _unsubscribe(self, fields: dict[str, Any]) -> None:
         wanted = fit(fields, Unsubscribe, strict=True, prefix="#/")
         if beginning := self._beginning.pop(wanted.id, None):
-            beginning.cancel()
+            beginning.task.cancel()
+            await self._refuse_late(wanted.id)
         subscription = self._subscriptions.pop(wanted.id, None)
         if subscription is not None:
             self._hub.leave(subscription)

@@ -17,7 +17,7 @@ from events.views import EventFilter, EventPage, select_backward, select_forward
 from projections.lists import Key, NoteList, Selection
 from projections.notes import NoteRow, decode_note
 from projections.past import HISTORY_VERSIONS_MAX, HistoryPage, Past
-from service.errors import Flaw, Invalid, NoSuchEvent, NoSuchNote
+from service.errors import Flaw, Invalid, NoSuchEvent, NoSuchNote, NoSuchVersion
 from service.http import requests
 from service.http.freshness import Freshness
 from service.past.event_stream import NDJSON, EventStream
@@ -119,7 +119,7 @@ class AuditApi:
         query = requests.query(request, EventsQuery)
         await self._freshness.reach_log(requests.min_position(request))
         head = self._log.head
-        if NDJSON in request.headers.get("Accept", ""):
+        if requests.accepts(request, NDJSON):
             _require_forward(query)
             wanted = EventFilter(query.after or 0, head + 1, query.note_id, query.type)
             return await self._stream.answer(request, wanted, query.limit, self._headers(head))
@@ -149,7 +149,10 @@ class AuditApi:
         assert query.version is not None
         await self._freshness.reach_head(min_position)
         checkpoint = self._freshness.checkpoint
-        return await self._past.version(note_id, query.version), checkpoint
+        row = await self._past.version(note_id, query.version)
+        if row is None and await self._past.version(note_id, 1) is not None:
+            raise NoSuchVersion(note_id, query.version)
+        return row, checkpoint
 
     async def _page(self, query: EventsQuery, head: int) -> EventPage:
         limit = query.limit or 100

@@ -26,8 +26,6 @@ PAGE_EVENTS_BUSY = 50
 TURN_S_IDLE = 0.001
 # Beside others, this many times as long as a page took is left to them.
 REST_FACTOR = 9
-# Who takes nothing for so long is cut off: a page is held for them meanwhile.
-WRITE_TIMEOUT_S = 30.0
 
 
 class EventStream:
@@ -68,8 +66,8 @@ class EventStream:
             page_events = min(left, courtesy.page_events)
             page = await self._events.read(partial(select_forward, wanted=wanted, limit=page_events))
             if page.views:
-                async with asyncio.timeout(WRITE_TIMEOUT_S):
-                    await response.write(("\n".join(page.views) + "\n").encode())
+                # Waits for the reader, a slow one as long as it takes: ``Protocol`` cuts off one that has stopped.
+                await response.write(("\n".join(page.views) + "\n").encode())
             wanted = replace(wanted, after=page.reached)
             left -= len(page.views)
             await courtesy.rest(time.perf_counter() - started)

@@ -33,15 +33,22 @@ class LedgerPart:
         self._keeper: LedgerKeeper | None = None
         self._book: LedgerBook | None = None
         self._folder = folder
+        # With the embedded log, a key that is there before the start has signed.
+        self._has_signed = settings.log == "sqlite" and key_path(settings.ledger_key, folder).exists()
         self._key = ledger_key(settings, folder)
 
-    async def open(self, log: EventLog, parent: Parent | None, others: Written) -> None:
+    async def open(self, log: EventLog, ancestors: list[Parent], others: Written) -> None:
         """Open the file. ``others``: the file of the other tables, which a runner that stands still is said to use."""
         if self._key is not None:
             self.signer = Signer(origin(log.epoch), self._key)
         await replica_is_there(self._folder.ledger, log)
+        epochs = [ancestor.epoch for ancestor in ancestors]
+        # What came from elsewhere, by a copy or an import, was not signed under this epoch.
+        own_events = log.head - (ancestors[0].position if ancestors else 0)
         try:
-            self._book = await LedgerBook.open(self._folder.ledger, log, parent.epoch if parent else None)
+            self._book = await LedgerBook.open(
+                self._folder.ledger, log, epochs, expected=self._has_signed and own_events > 0
+            )
         except LedgerDoesNotFit as error:
             logger.error("the ledger does not fit the log: nothing is signed", error=str(error))
             self.runner = Runner(log, Ledger(), others)

@@ -28,7 +28,10 @@ BYTES = "application/octet-stream"
 FOR_EVER = "max-age=31536000, immutable"
 ENTRIES = "entries"
 
-_TILE = re.compile(r"(?P<level>entries|[0-9]{1,2})/(?P<number>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?")
+# Seven groups of digits are more than any position needs.
+_TILE = re.compile(
+    r"(?P<level>entries|[0-9]{1,2})/(?P<number>(?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?"
+)
 
 
 class TlogApi:
@@ -40,20 +43,23 @@ class TlogApi:
         self._events = events
 
     async def checkpoint(self, request: web.Request) -> web.Response:
-        """``GET /tlog/checkpoint``: 200 with the signed root of the tree."""
+        """``GET /tlog/checkpoint``: 200 with the signed root of the tree; what was written before is waited for."""
         requests.require_no_query(request)
-        published = await self._published(self._keeper(), 0)
+        wanted = max(self._log.head, requests.min_position(request))
+        published = await self._published(self._keeper(), wanted)
         return self._answer(published.text, TEXT, published.size, "no-cache")
 
     async def key(self, request: web.Request) -> web.Response:
         """``GET /tlog/key``: 200 with what signatures are checked with."""
         requests.require_no_query(request)
+        requests.min_position(request)
         return self._answer(f"{self._signer().verifier_key}\n", TEXT, self._log.head, "no-cache")
 
     async def proof(self, request: web.Request) -> web.Response:
         """``GET /tlog/proof/{position}``: 200 with an offline proof; an event of just now is waited for."""
         requests.require_no_query(request)
         keeper, position = self._keeper(), position_in_path(request)
+        await self._published(keeper, requests.min_position(request))
         if not 0 < position <= self._log.head:
             raise NoSuchEvent(position, self._log.head)
         published = await self._published(keeper, position)
@@ -64,7 +70,7 @@ class TlogApi:
         """``GET /tlog/tile/<L>/<N>[.p/<W>]`` and ``/tlog/tile/entries/<N>[.p/<W>]``: 200 with hashes, or entries."""
         requests.require_no_query(request)
         keeper = self._keeper()
-        size = (await self._published(keeper, 0)).size
+        size = (await self._published(keeper, requests.min_position(request))).size
         level, number, width = _parsed(request.match_info["tile"])
         hash_level = 0 if level == ENTRIES else int(level)
         if number * TILE_HASHES + width > size >> (8 * hash_level):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from events.copies import is_copy, select_parent
+from events.copies import is_copy, select_ancestors, select_parent
 from events.errors import FolderError
 from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder
 from events.store import APPLICATION_ID, FORMAT, select_head
@@ -50,7 +50,10 @@ class Remark(Struct, frozen=True):
 
 
 class LogState(Struct, frozen=True):
-    """What the file of the log says of itself. ``engine``: sqlite, or jetstream for a replica."""
+    """What the file of the log says of itself. ``engine``: sqlite, or jetstream for a replica.
+
+    ``ancestors``: the epochs that the log had before it was copied, the parent's first.
+    """
 
     format: int
     engine: str
@@ -58,6 +61,7 @@ class LogState(Struct, frozen=True):
     head: int
     parent_epoch: str | None
     parent_position: int | None
+    ancestors: list[str]
 
 
 class ProjectionState(Struct, frozen=True):
@@ -186,7 +190,7 @@ def _holder(folder: DataFolder) -> str | None:
 
 def _log(folder: DataFolder) -> LogState:
     with closing(open_any_file(folder.events)) as log:
-        epoch, parent = select_epoch(log), select_parent(log)
+        epoch, parent, ancestors = select_epoch(log), select_parent(log), select_ancestors(log)
         is_replica = log.execute("SELECT 1 FROM meta WHERE key = 'stream'").fetchone() is not None
         return LogState(
             log.execute("PRAGMA user_version").fetchone()[0],
@@ -195,6 +199,7 @@ def _log(folder: DataFolder) -> LogState:
             select_head(log),
             parent.epoch if parent else None,
             parent.position if parent else None,
+            [ancestor.epoch for ancestor in ancestors],
         )
 
 
@@ -250,7 +255,7 @@ def _of_ledger(ledger: Path) -> Checkpoints:
 
 
 def _about_projection(log: LogState, number: int, found: Checkpoint) -> Iterator[Remark]:
-    of_parent = found.epoch == log.parent_epoch
+    of_parent = found.epoch in log.ancestors
     if found.name == Ledger.name:
         # A ledger is evidence and never built over: one that does not fit is a fault.
         if found.position > log.head or (found.epoch != log.epoch and not of_parent):

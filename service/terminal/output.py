@@ -59,6 +59,10 @@ def print_bytes(chunk: bytes) -> None:
     try:
         sys.stdout.buffer.write(chunk)
     except BrokenPipeError:
-        # What is still in the buffer must not be tried again at the exit (docs.python.org/3/library/signal.html).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         sys.exit(EXIT_DOES_NOT_HOLD)
+
+
+def drop_stdout() -> None:
+    """What is still in the buffer must not be tried again at the exit (docs.python.org/3/library/signal.html)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """Commands that move a log: export, import, backup."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from events.store import select_head
 from events.transfer import LINE_BYTES_MAX, exported, import_log
 from projections.ledger_copy import LedgersDiffer, copy_ledger, select_ledger_checkpoint
 from projections.rebuild import open_log_file, pages, select_epoch
+from projections.tables import Checkpoint
 from service.cluster import nats_settings
 from service.settings import Settings, WrongSetting, from_environment
 from service.terminal.folder_options import data_option, existing, json_option
@@ -107,18 +109,44 @@ def backup_command(data: Path, destination: Path, as_json: bool) -> None:
     try:
         select_epoch(source)
         # The ledger's checkpoint first: the log, copied after it, is then at least as long.
-        checkpoint = select_ledger_checkpoint(folder.ledger)
+        checkpoint = _ledger_checkpoint(folder)
         with progress_bar("copying", select_head(source)) as advance:
             copied = copy_log(source, copy.events, advance)
-        if checkpoint is not None and checkpoint.epoch == copied.epoch:
-            copy_ledger(folder.ledger, copy.ledger, checkpoint)
-    except (CopyDiffers, LedgersDiffer) as error:
+        _copy_ledger(folder, copy, checkpoint, copied.epoch)
+    except (CopyDiffers, LedgersDiffer, LedgerNotCopied) as error:
         fail({"error": str(error)}, str(error), as_json)
     finally:
         source.close()
         copy.unlock()
     result = {"epoch": copied.epoch, "position": copied.position, "copied": copied.position - copied.before}
     show(result, f"copied {result['copied']} events; the copy is at position {copied.position}", as_json)
+
+
+class LedgerNotCopied(NotelogError):
+    """The log was copied, and its ledger cannot be read or written."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(f"the log was copied, its ledger was not: {error}; see notelog verify")
+
+
+def _ledger_checkpoint(folder: DataFolder) -> Checkpoint | sqlite3.Error | None:
+    """How far the ledger is. A sick one must not keep the log from being copied: what is wrong is told after that."""
+    try:
+        return select_ledger_checkpoint(folder.ledger)
+    except sqlite3.Error as error:
+        return error
+
+
+def _copy_ledger(
+    folder: DataFolder, copy: DataFolder, checkpoint: Checkpoint | sqlite3.Error | None, epoch: str
+) -> None:
+    if isinstance(checkpoint, sqlite3.Error):
+        raise LedgerNotCopied(checkpoint)
+    try:
+        if checkpoint is not None and checkpoint.epoch == epoch:
+            copy_ledger(folder.ledger, copy.ledger, checkpoint)
+    except sqlite3.Error as error:
+        raise LedgerNotCopied(error) from error
 
 
 COMMANDS = (export_command, import_command, backup_command)

@@ -1,8 +1,10 @@
 """``notelog verify``: whether the data holds against itself, the ledger, and a checkpoint kept elsewhere."""
 
 import multiprocessing
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events.copies import select_parent
+from events.copies import select_ancestors
 from events.folder import DataFolder
 from events.store import select_head
 from projections.findings import Finding
@@ -65,14 +67,15 @@ def verify_command(
     Works beside a running service. Ends with 1 when something does not hold, and names the first position.
     """
     folder = existing(data)
-    verifier = None if checkpoint is None else _verifier(folder, checkpoint, key, ledger_key)
+    note = None if checkpoint is None else _note(checkpoint)
+    verifier = None if note is None else _verifier(folder, note, key, ledger_key)
     task = _task(folder, thorough)
     result = _verified(task)
     if result.findings and not task.in_use and folder.is_in_use():
         # A service started meanwhile: what it wrote may have looked wrong.
         result = _verified(replace(task, in_use=True))
-    if checkpoint is not None and verifier is not None:
-        result = _with_checkpoint(result, folder, checkpoint, verifier)
+    if note is not None and verifier is not None:
+        result = _with_checkpoint(result, folder, note, verifier, str(checkpoint))
     values = {name: getattr(result, name) for name in Result.__struct_fields__}
     if not result.ok:
         fail(values, _sentence(result), as_json)
@@ -89,13 +92,27 @@ def _verified(task: Task) -> Result:
     """Check the parts in two processes, because one core can only do half."""
     context = multiprocessing.get_context("spawn")
     done: Done = (context.Value("q", 0), context.Value("q", 0))
-    with ProcessPoolExecutor(PROCESSES, context, initializer=_share, initargs=done) as pool:
+    with ProcessPoolExecutor(PROCESSES, context, initializer=_share, initargs=done) as pool, _interruptible():
+        # Ctrl-C reaches every process of the terminal: it is for this one to end the others.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         parts = [pool.submit(part, task) for part in (_tables, _log, verify_search)]
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with progress_bars(("hashing", task.head), ("folding", task.head)) as advances:
             while wait(parts, POLL_S).done != set(parts):
                 for advance, value in zip(advances, done, strict=True):
                     advance(value.value)
     return _result(task, tuple(part.result() for part in parts))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Without this, whoever interrupts would wait for the parts that are under way."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
 
 
 Done = tuple[Any, Any]
@@ -139,14 +156,24 @@ def _sentence(result: Result) -> str:
     return f"{result.count} things do not hold: {'; '.join(lines)}{more}"
 
 
+def _note(file: Path) -> str:
+    """What is in the file, which must be a checkpoint, whoever signed it. Raises ``WrongSetting``."""
+    try:
+        note = file.read_text()
+        checkpoint_checker.parse_checkpoint(note.rpartition("\n\n")[0] + "\n")
+    except (CheckFailed, OSError, ValueError) as error:
+        raise WrongSetting(f"--checkpoint {file}: {error}") from None
+    return note
+
+
 def _verifier(
-    folder: DataFolder, checkpoint: Path, key: str | None, ledger_key: Path | None
+    folder: DataFolder, note: str, key: str | None, ledger_key: Path | None
 ) -> checkpoint_checker.VerifierKey:
     """Whose signature counts: of the key that was given, or of the folder's own. Raises ``WrongSetting``."""
     try:
         if key is not None:
             return checkpoint_checker.parse_key(Path(key).read_text() if Path(key).is_file() else key)
-        name = checkpoint.read_text().partition("\n")[0]
+        name = note.partition("\n")[0]
         return checkpoint_checker.parse_key(Signer(name, load_key(key_path(ledger_key, folder))).verifier_key)
     except FileNotFoundError:
         raise WrongSetting("--key KEY: there is no key in the data folder to check the checkpoint with") from None
@@ -155,18 +182,18 @@ def _verifier(
 
 
 def _with_checkpoint(
-    result: Result, folder: DataFolder, file: Path, verifier: checkpoint_checker.VerifierKey
+    result: Result, folder: DataFolder, note: str, verifier: checkpoint_checker.VerifierKey, name: str
 ) -> Result:
     with closing(open_log_file(folder.events)) as log:
         try:
-            text = checkpoint_checker.open_note(file.read_text(), verifier)
+            text = checkpoint_checker.open_note(note, verifier)
             checkpoint = checkpoint_checker.parse_checkpoint(text)
-            parent = select_parent(log)
-            if checkpoint.origin not in (origin(result.epoch), parent and origin(parent.epoch)):
+            epochs = [result.epoch, *(ancestor.epoch for ancestor in select_ancestors(log))]
+            if checkpoint.origin not in map(origin, epochs):
                 raise CheckFailed(f"it is of the log {checkpoint.origin}, this is {origin(result.epoch)}")
             log.text_factory = bytes
             checkpoint_checker.check_records(rows(log, checkpoint.size), checkpoint)
-        except (CheckFailed, UnicodeDecodeError, OverflowError) as error:
-            finding = Finding(None, "checkpoint_contradicts", f"{file}: {error}")
+        except (CheckFailed, OverflowError) as error:
+            finding = Finding(None, "checkpoint_contradicts", f"{name}: {error}")
             return replace(result, ok=False, count=result.count + 1, findings=[*result.findings, finding])
     return replace(result, checkpoint_size=checkpoint.size)

@@ -79,6 +79,7 @@ class History:
         self._tick()
         before = self.notes[-1].get(note_id, {})
         version = before.get("version", 0) + 1
+        has_key = self._dice.random() < 0.5
         record = {
             "position": position,
             "note_id": note_id,
@@ -87,9 +88,9 @@ class History:
             "schema": 1,
             "at": _microseconds(self._clock),
             "actor": self._dice.choice(AUTHORS),
-            "command": self._dice.randbytes(16).hex() if self._dice.random() < 0.5 else None,
+            "command": self._dice.randbytes(16).hex() if has_key else None,
             "part": 0,
-            "request": self._dice.randbytes(16).hex() if self._dice.random() < 0.5 else None,
+            "request": self._dice.randbytes(16).hex() if has_key else None,
             "meta": self._dice.choice(("{}", '{"request_id":"5f0c"}')),
             "salt": self._dice.randbytes(16).hex(),
             "data": self._written(data),

@@ -12,7 +12,7 @@ import pytest
 from projections.versions import Versions
 from service.http.freshness import Freshness
 from tests.audit.histories import History, text_of
-from tests.service.running import Running, until
+from tests.service.running import Running, problem, until
 
 POSITIONS = 200
 SORTS = {
@@ -167,8 +167,11 @@ async def test_each_version_of_a_note_can_be_read(stopped: Running, history: His
             assert (answer.status, answer.json) == (200, expected)
     again = await stopped.get("/notes/1?version=1", If_None_Match='"1"')
     assert again.status == 304
-    assert (await stopped.get("/notes/1?version=99999")).status == 404
-    assert (await stopped.get("/notes/99999?version=1")).status == 404
+    for path, why in (
+        ("1?version=99999", "note 1 has no version 99999"),
+        ("99999?version=1", "there is no note 99999"),
+    ):
+        assert problem(await stopped.get(f"/notes/{path}"), 404, "not-found")["detail"] == why
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,21 @@ async def test_ndjson_is_the_whole_log_a_line_an_event(stopped: Running, history
     assert (await stopped.ask("HEAD", "/events", headers={"Accept": NDJSON})).body == b""
 
 
+@pytest.mark.parametrize(
+    ("accept", "streamed"),
+    [
+        ("application/x-ndjson;q=0, application/json", False),
+        ("application/json, application/x-ndjson; q=0.000", False),
+        ("application/x-ndjsonx", False),
+        ("application/json;q=0.5, Application/X-NDJSON;q=0.9", True),
+    ],
+)
+async def test_ndjson_is_sent_to_whoever_accepts_it(notelog: Running, accept: str, streamed: bool) -> None:
+    """A weight of 0 in Accept refuses the stream."""
+    answer = await notelog.get("/events", Accept=accept)
+    assert (answer.headers["Content-Type"] == NDJSON) is streamed
+
+
 async def test_ndjson_ends_at_the_head_of_its_beginning_and_lets_others_write(notelog: Running) -> None:
     """A stream that is read slowly holds up no write, and does not run after the head."""
     for number in range(30):

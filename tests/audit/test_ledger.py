@@ -9,10 +9,10 @@ import pytest
 from projections import signed_note
 from projections.ledger import LedgerContradicted, store_root
 from service.checkpoint_checker import open_note, parse_key
-from tests.audit.folders import contents, copied, tampering
+from tests.audit.folders import beside, contents, copied, result, tampering
 from tests.audit.histories import History
 from tests.audit.test_tlog import published
-from tests.service.running import Running
+from tests.service.running import Running, problem
 
 
 async def stands_still(notelog: Running, because: str) -> None:
@@ -22,7 +22,8 @@ async def stands_still(notelog: Running, because: str) -> None:
     assert (report.status, ledger["state"]) == (503, "stopped")
     assert because in ledger["error"]
     for path in ("/tlog/checkpoint", "/tlog/proof/1", "/tlog/tile/0/000.p/1"):
-        assert (await notelog.get(path)).status == 503, path
+        told = problem(await notelog.get(path), 503, "projection-stopped")
+        assert "notes" not in told["title"], path
     assert (await notelog.post(json={"title": "goes on"})).status == 201
 
 
@@ -106,17 +107,47 @@ async def test_a_root_without_a_signature_is_signed_at_the_next_start(notelog: R
     assert (await notelog.get("/readyz")).status == 200
 
 
-async def test_a_new_ledger_of_the_same_log_says_the_same(notelog: Running) -> None:
-    """A ledger that was lost is made again; with the same key its checkpoint is the same to the byte."""
-    for number in range(20):
-        await notelog.note(f"number {number}")
-    await published(notelog, 20)
-    note = (await notelog.get("/tlog/checkpoint")).body
-    await notelog.stop()
-    (notelog.data / "ledger.db").unlink()
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_a_lost_ledger_is_not_made_again(notelog: Running, emptied: bool) -> None:
+    """What is there without the ledger that it was signed in is signed as another log only, when somebody says so."""
+    data = await signed_folder(notelog)
+    with tampering(data / "events.db") as log:
+        log.execute("UPDATE events SET actor = 'mallory' WHERE position = 2")
+    (data / "ledger.db").unlink()
+    if emptied:
+        (data / "ledger.db").touch()
+    for _ in range(2):
+        await notelog.start()
+        await stands_still(notelog, "there is no ledger of this log")
+        await notelog.stop()
+    epoch = result(await beside("epoch", "--new", "--data", data, "--json"))["parent_epoch"]
     await notelog.start()
-    await published(notelog, 20)
-    assert (await notelog.get("/tlog/checkpoint")).body == note
+    assert (await published(notelog, 22))[0] != f"notelog/{epoch}"
+
+
+async def test_an_imported_log_is_signed_with_a_key_that_was_there(
+    stopped: Running, history: History, tmp_path: Path
+) -> None:
+    """Events that came from elsewhere were not signed under this epoch: their ledger is made at the first start."""
+    signed_note.make_key(tmp_path / "given.pem")
+    await stopped.start(ledger_key=tmp_path / "given.pem")
+    await published(stopped, len(history.records))
+
+
+async def test_a_new_ledger_is_missed_from_the_first_event_on(notelog: Running) -> None:
+    """The ledger is in its file before the first event is taken."""
+    with closing(sqlite3.connect(notelog.data / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT epoch FROM checkpoints").fetchall() == [(notelog.log.epoch,)]
+
+
+async def test_a_log_that_was_copied_twice_before_a_start_is_signed(notelog: Running) -> None:
+    """The ledger of any log that this one is a copy of is put aside, not of the last one only."""
+    data = await signed_folder(notelog, 3)
+    first = result(await beside("epoch", "--new", "--data", data, "--json"))["parent_epoch"]
+    await beside("epoch", "--new", "--data", data)
+    await notelog.start()
+    await published(notelog, 3)
+    assert (data / f"ledger-{first}.db").exists()
 
 
 async def test_another_key_signs_the_same_root(notelog: Running, tmp_path: Path) -> None:
@@ -156,7 +187,8 @@ async def test_the_ledger_is_the_same_however_the_pages_come(stopped: Running, h
     await published(stopped, len(history.records) + 30)
     await stopped.stop()
     grown = rows(stopped.data / "ledger.db")[0]
-    (stopped.data / "ledger.db").unlink()
+    for file in ("ledger.db", "ledger-key.pem"):
+        (stopped.data / file).unlink()
     await stopped.start()
     await published(stopped, len(history.records) + 30)
     await stopped.stop()

@@ -16,7 +16,7 @@ from service.checkpoint_checker import Checkpoint, check_consistency, check_incl
 from service.settings import WrongSetting
 from tests.audit.histories import History
 from tests.audit.stranger import Trees, entries, entry, sha256, signed_text, tile_name, tree_of
-from tests.service.running import Running, until
+from tests.service.running import Running, problem, until
 
 
 async def published(notelog: Running, size: int) -> tuple[str, bytes]:
@@ -88,7 +88,7 @@ async def test_tiles_that_the_tree_does_not_have_are_not_found(stopped: Running,
     """Beyond the signed tree, empty, or under a name that is not the one of the specification: 404."""
     await stopped.start()
     await published(stopped, 600)
-    for tile in NO_TILES.split():
+    for tile in (*NO_TILES.split(), f"0/{'x111/' * 1500}111"):
         assert (await stopped.get(f"/tlog/tile/{tile}")).status == 404, tile
 
 
@@ -107,6 +107,18 @@ async def test_every_event_has_a_proof_that_needs_nobody(
         check_inclusion(leaf, index, path, Checkpoint(origin, size, root))
     for nothing in ("0", "601", "x"):
         assert (await stopped.get(f"/tlog/proof/{nothing}")).status == 404
+
+
+async def test_a_checkpoint_has_what_was_written_before(notelog: Running) -> None:
+    """The checkpoint shows the reader's own writes, and a position that is asked for; one that is none is refused."""
+    for _ in range(2):
+        written = await notelog.post(json={"title": "Milk"})
+        assert (await notelog.get("/tlog/checkpoint")).position >= written.position
+    waiting = asyncio.create_task(notelog.get("/tlog/proof/3", Notelog_Min_Position="3"))
+    await notelog.note()
+    assert (await waiting).status == 200
+    for path in ("checkpoint", "key", "proof/1", "tile/0/000.p/1"):
+        problem(await notelog.get(f"/tlog/{path}", Notelog_Min_Position="abc"), 422, "invalid")
 
 
 async def test_the_proof_of_an_event_of_just_now_is_waited_for(notelog: Running) -> None:

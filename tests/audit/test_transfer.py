@@ -5,13 +5,16 @@ import json
 import random
 import shutil
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from events.transfer import NotImportable, import_log
 from service.checkpoint_checker import parse_key
-from tests.audit.folders import beside, copied, killed_after, notelog, result, tampering, took_s
+from tests.audit.folders import REPOSITORY, beside, copied, killed_after, notelog, result, tampering, took_s
 from tests.audit.histories import EPOCH, History
 from tests.audit.test_tlog import published
 from tests.engines import found_in
@@ -84,6 +87,38 @@ def test_an_import_that_does_not_fit_leaves_nothing(dice: random.Random, tmp_pat
     history.records[9] = spoil(history.records[9])  # type: ignore[operator]
     done = notelog("import", "-", "--data", tmp_path, "--json", stdin=b"".join(history.lines()))
     assert "line 10" in result(done, code=1)["error"]
+    assert not list(tmp_path.glob("events.db*"))
+
+
+CREATION = {"title": "t", "description": "", "created_at": "2020-01-01T00:00:00Z", "created_by": "", "priority": 0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"at": at} for at in (2**63 - 1, -(2**62), 2**70)),
+        *({"part": part} for part in (-1, 70_000)),
+        *({"actor": actor} for actor in ("a" * 70_000, "a\0b")),
+        *({"meta": meta} for meta in ("no JSON", "[]", json.dumps({"x": "x" * 5000}))),
+        {"salt": "00"},
+        {"command": "00", "request": "00" * 16},
+        {"command": "00" * 16, "request": "00"},
+        {"command": "00" * 16, "request": None},
+        {"data": json.dumps(CREATION, indent=1)},
+        *({"data": json.dumps(CREATION | {"priority": priority})} for priority in (10**23 - 1, 2**31)),
+        *({"data": json.dumps(CREATION | {"created_at": time})} for time in ("2020", "2020-01-01 00:00")),
+        *({"data": json.dumps(CREATION | {"title": title})} for title in ("", "a\0b", "t" * 201)),
+    ],
+)
+def test_an_import_takes_no_record_that_could_not_be_served(
+    dice: random.Random, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    """A field that the service would never have written is refused, with its line; nothing is left."""
+    (record,) = History(dice, 1).records
+    import_log([json.dumps(record | {"data": json.dumps(CREATION)}).encode()], tmp_path / "good.db")
+    line = json.dumps(record | {"data": json.dumps(CREATION)} | changes).encode()
+    with pytest.raises(NotImportable, match="line 1: "):
+        import_log([line], tmp_path / "events.db")
     assert not list(tmp_path.glob("events.db*"))
 
 
@@ -251,6 +286,34 @@ async def test_a_backup_onto_a_changed_copy_is_refused(notelog: Running) -> None
     done = await beside("backup", "--data", notelog.data, copy, "--json")
     assert "event 10" in result(done, code=1)["error"]
     assert (await beside("backup", "--data", notelog.data, notelog.data)).returncode == 2
+
+
+async def test_a_sick_source_is_not_blamed_on_the_copy(closed: Path) -> None:
+    """A page of the log that cannot be read ends every command that reads it with 1 and one line, without a traceback;
+    a ledger that cannot be read does not keep the log from being copied, and is told."""
+    sick, copy = copied(closed, closed.parent / "sick"), closed.parent / "copy"
+    (sick / "ledger.db").write_bytes(b"something else" * 100)
+    done = await beside("backup", "--data", sick, copy)
+    assert (done.returncode, len(done.stderr.splitlines()), b"ledger" in done.stderr) == (1, 1, True)
+    assert found_in(copy / "events.db") == found_in(closed / "events.db")
+    with closing(sqlite3.connect(sick / "events.db")) as log:
+        (page_bytes,) = log.execute("PRAGMA page_size").fetchone()
+    with (sick / "events.db").open("r+b") as file:
+        file.seek(20 * page_bytes)
+        file.write(b"\xff" * 10 * page_bytes)
+    for command in (["export"], ["rebuild"], ["replay", "--as-of", "600"], ["backup", closed.parent / "other"]):
+        done = await beside(*command, "--data", sick)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done
+        assert b"another destination" not in done.stderr
+
+
+async def test_a_full_disk_ends_with_a_line(closed: Path) -> None:
+    """What cannot be printed is said in one line, with exit code 1."""
+    for command in ("export", "replay --as-of 5", "replay --as-of 5 --json"):
+        script = f"{sys.executable} -m service {command} --data {closed} > /dev/full"
+        process = await asyncio.create_subprocess_shell(script, cwd=REPOSITORY, stderr=PIPE)
+        _, said = await process.communicate()
+        assert (process.returncode, len(said.splitlines())) == (1, 1), said
 
 
 async def test_a_copy_made_by_other_means_can_be_told_so(notelog: Running) -> None:

@@ -1,7 +1,12 @@
 """Whoever changes anything in the files is found out: bits, events, tables, the ledger, and copies kept elsewhere."""
 
 import asyncio
+import json
+import os
+import signal
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +22,15 @@ from projections.findings import (
     EVENTS_SWAPPED,
     LEDGER_DAMAGED,
     TABLE_DIFFERS,
+    UNREADABLE,
 )
 from projections.rebuild import of_notes, rebuild
+from service.terminal.verify import PROCESSES
 from tests.audit.checked import found
-from tests.audit.folders import beside, copied, notelog, result, tampering
+from tests.audit.folders import REPOSITORY, WITHIN_S, beside, copied, notelog, result, tampering
 from tests.audit.histories import History
 from tests.engines import found_in
-from tests.service.running import Running
+from tests.service.running import Running, until
 
 
 async def test_everything_holds_after_a_stop_in_order(closed: Path) -> None:
@@ -195,6 +202,21 @@ async def test_a_checkpoint_kept_elsewhere_finds_a_rewritten_log(
     assert [finding["what"] for finding in done["findings"]] == ["checkpoint_contradicts"]
 
 
+async def test_a_checkpoint_holds_for_a_copy_of_a_copy(closed: Path, stopped: Running) -> None:
+    """A checkpoint that was kept of a log is one of every log that goes on from it, however often it was copied."""
+    await stopped.start()
+    kept = closed.parent / "kept.txt"
+    kept.write_bytes((await stopped.get("/tlog/checkpoint")).body)
+    await stopped.stop()
+    for _ in range(2):
+        assert (await beside("epoch", "--new", "--data", closed)).returncode == 0
+        await stopped.start()
+        await stopped.note("in the copy")
+        await stopped.stop()
+    done = await beside("verify", "--data", closed, "--checkpoint", kept, "--json")
+    assert json.loads(done.stdout)["checkpoint_size"] == 600, done.stderr
+
+
 async def test_a_checkpoint_is_only_believed_with_its_signature(closed: Path, stopped: Running) -> None:
     """A changed checkpoint and one beyond the log do not hold; a key that is none is a usage error."""
     await stopped.start()
@@ -212,6 +234,42 @@ async def test_a_checkpoint_is_only_believed_with_its_signature(closed: Path, st
         log.execute("DELETE FROM events WHERE position = 600")
     done = result(await beside("verify", "--data", closed, "--checkpoint", kept, "--json"), code=1)
     assert "600" in next(one["detail"] for one in done["findings"] if one["what"] == "checkpoint_contradicts")
+
+
+async def test_a_file_that_is_no_checkpoint_is_a_usage_error(closed: Path, stopped: Running) -> None:
+    """Text or bytes, with a key or without: exit code 2, and the line names --checkpoint, which was wrong."""
+    await stopped.start()
+    keys, kept = closed.parent / "key.txt", closed.parent / "kept.txt"
+    keys.write_bytes((await stopped.get("/tlog/key")).body)
+    await stopped.stop()
+    for content in (b"", b"no checkpoint", b"\xff\xfe\n\n"):
+        kept.write_bytes(content)
+        for key in ((), ("--key", keys)):
+            done = await beside("verify", "--data", closed, "--checkpoint", kept, *key)
+            assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+            assert b"--checkpoint" in done.stderr
+
+
+async def test_tables_that_are_no_database_are_a_finding(closed: Path) -> None:
+    """Garbage in notes.db is named like every other difference, also with --json; exit code 1."""
+    (closed / "notes.db").write_bytes(b"something else" * 100)
+    done = result(await beside("verify", "--data", closed, "--json"), code=1)
+    assert {finding["what"] for finding in done["findings"]} == {UNREADABLE}
+
+
+async def test_an_interrupted_verify_says_nothing_more(closed: Path) -> None:
+    """Ctrl-C, which every process of a terminal gets, ends it with 130 and without a traceback of any of them."""
+    command = (sys.executable, "-m", "service", "verify", "--data", str(closed))
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stderr=PIPE, process_group=0)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    async def has_parts() -> bool:
+        return len(children.read_text().split()) > PROCESSES  # and one that multiprocessing has for itself
+
+    await until(has_parts, "all parts are there")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert (process.returncode, said.strip()) == (130, b"")
 
 
 def test_verify_of_what_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:

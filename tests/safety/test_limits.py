@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import io
 import socket
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import TooManyRequests
 from service.http import rate_limits as limits
@@ -256,6 +258,42 @@ async def test_a_reader_that_stops_is_cut_off(running: Running, monkeypatch: pyt
             while chunk := await loop.sock_recv(stalled, 65536):
                 left += len(chunk)
         assert left < whole / 2
+
+
+async def test_a_slow_reader_of_the_stream_gets_it_whole(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the log as NDJSON may take any time, if there is progress; who makes none is no error of ours."""
+    await running.start()
+    for _ in range(100):
+        await running.note(description="x" * 65_000)
+    monkeypatch.setattr("service.http.protocol.STALL_S", 0.3)
+    timeout = asyncio.timeout  # any that is left in the way of the answer is a hundredth of what it was
+    monkeypatch.setattr(asyncio, "timeout", lambda delay: timeout(delay and delay / 100))
+    loop = asyncio.get_running_loop()
+    with capture_logs() as lines, read_of_stream(running) as slow, read_of_stream(running) as stalled:
+        taken = b""
+        while not taken.endswith(b"\r\n0\r\n\r\n"):
+            chunk = await loop.sock_recv(slow, 65536)
+            assert chunk, f"the slow reader was cut off after {len(taken)} bytes"
+            taken += chunk
+            await asyncio.sleep(0.03)
+        left = 0
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := await loop.sock_recv(stalled, 65536):
+                left += len(chunk)
+        assert left < len(taken) / 2
+    assert not [line for line in lines if line["log_level"] == "error"]
+
+
+@contextlib.contextmanager
+def read_of_stream(running: Running) -> Iterator[socket.socket]:
+    """A connection that has asked for the whole log as NDJSON, and takes little at once."""
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect((host, int(port)))
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n")
+        client.setblocking(False)
+        yield client
 
 
 async def test_without_descriptors_those_who_are_connected_are_served(server: Server) -> None:

@@ -162,6 +162,19 @@ async def test_a_renewal_must_allow_what_is_followed(guarded: Guarded) -> None:
         assert await socket.closed() == 4403
 
 
+async def test_a_renewal_need_not_allow_what_is_over(guarded: Guarded) -> None:
+    """A renewal need not have the scope of a feed that is not followed any more."""
+    async with guarded.connect(guarded.token("notes:read audit:read")) as socket:
+        await socket.frame()
+        await socket.follow("notes")
+        await socket.frame()
+        await socket.send(type="unsubscribe", id="notes")
+        assert (await socket.frame())["type"] == "unsubscribed"
+        await socket.send(type="auth", token=guarded.token("audit:read"))
+        assert (await socket.follow("notes"))["code"] == "forbidden"
+        assert (await socket.follow("events"))["type"] == "subscribed"
+
+
 async def test_a_frame_auth_is_checked_for_its_shape(guarded: Guarded) -> None:
     """A frame ``auth`` without a token is a bad request, and there is still time to send a good one."""
     async with guarded.connect() as socket:

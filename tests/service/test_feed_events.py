@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from events.record import NewEvent
 from service.live import feeds, hub
@@ -234,3 +235,45 @@ async def test_a_log_that_cannot_be_read_for_a_moment(notelog: Running, monkeypa
         broken.clear()
         await notelog.note()
         assert positions_of(await client.reach(2)) == [1, 2]
+
+
+async def test_a_log_that_cannot_be_read_any_more(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the log that does not pass is logged and ends who follows with 1011; who comes back is told, too."""
+
+    async def fail(*arguments: Any) -> Any:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(hub, "NOT_YET_S", 0.2)
+    with capture_logs() as lines:
+        async with connected(notelog) as client:
+            await client.follow(after=0)
+            monkeypatch.setattr(notelog.log, "read", fail)
+            await notelog.note()
+            assert await client.close_code() == 1011
+    assert "feed stopped" in [line["event"] for line in lines if line["log_level"] == "error"]
+    async with connected(notelog) as client:
+        assert (await client.ask(type="subscribe", id="s", feed="events", after=0))["code"] == "not_yet"
+
+
+async def test_a_group_that_cannot_be_served(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault while delivering ends those whom it concerns with 1011; the others go on, and who comes back too."""
+    deliver = hub.Group.deliver
+
+    def deliver_or_fail(group: hub.Group) -> Any:
+        if group.where.type == "NoteCreated":
+            raise ValueError("a fault of ours")
+        return deliver(group)
+
+    async with connected(notelog) as client, connected(notelog) as other:
+        await client.follow(where={"type": "NoteCreated"})
+        await other.follow()
+        with monkeypatch.context() as fault:
+            fault.setattr(hub.Group, "deliver", deliver_or_fail)
+            await notelog.note()
+            assert await client.close_code() == 1011
+        await notelog.note()
+        assert positions_of(await other.reach(2)) == [1, 2]
+    async with connected(notelog) as client:
+        await client.follow(after=2, where={"type": "NoteCreated"})
+        await notelog.note()
+        assert positions_of([await client.frame()]) == [3]

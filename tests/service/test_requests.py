@@ -54,6 +54,14 @@ async def test_media_types(notelog: Running) -> None:
     problem(await notelog.ask("POST", "/notes", data=b"\x1f\x8b", headers=zipped), 415, "unsupported-media-type")
 
 
+@pytest.mark.parametrize("text", ["1e0", "1e2", "%2B5", "%205", "5%20", "5.0", "1_0"])
+async def test_integers_of_a_query_are_digits(notelog: Running, text: str) -> None:
+    """What JSON would take for a number, or a lenient reader for an integer, is none in a query."""
+    errors = problem(await notelog.get(f"/notes?limit={text}"), 422, "invalid")["errors"]
+    assert [error["pointer"] for error in errors] == ["?limit"]
+    assert (await notelog.get("/notes?limit=5&priority_min=-5")).status == 200
+
+
 async def test_bodies_up_to_a_mebibyte(notelog: Running) -> None:
     """A body of 1 MiB is read, one byte more is answered 413, whether its length is said before or not."""
     for size, status in ((1024 * 1024, 201), (1024 * 1024 + 1, 413)):

@@ -120,6 +120,38 @@ async def test_who_does_not_read_is_cut_off_though_nothing_comes(
             await until(lambda: not alive, "the reader that hangs is cut off")
 
 
+async def test_a_ping_waits_its_turn(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever slowly takes what lies before the ping may answer it late; whoever takes nothing may not."""
+    check = websocket.Connection.check
+    monkeypatch.setattr(websocket.Connection, "check", lambda connection, now: None)  # only when this test says
+    await write_much(notelog, 30)
+    with connections_counted(notelog, monkeypatch) as alive:
+        async with connected(notelog, LITTLE_BYTES, max_queue=1) as slow:
+            await slow.subscribe(after=0)
+            connection, now = alive[0], time.monotonic() + websocket.PING_INTERVAL_S
+
+            def given_up() -> bool:
+                nonlocal now
+                now += websocket.PONG_TIMEOUT_S + 1
+                check(connection, now)
+                return not alive
+
+            await until(lambda: bool(connection._subscriptions) and not hub_is_writing(connection), "all is written")
+            assert not connection._protocol.writing_paused
+            check(connection, now)
+            for _ in range(2):
+                waiting_bytes = connection._waiting_bytes()
+                while connection._waiting_bytes() >= waiting_bytes:
+                    await slow.frame()
+                assert not given_up(), "one who makes progress was given up"
+            await until(given_up, "one who makes none is given up")
+
+
+def hub_is_writing(connection: Any) -> bool:
+    """Whether a subscription of the connection is not at the head yet."""
+    return any(subscription.task is not None for subscription in connection._subscriptions.values())
+
+
 async def until_full(notelog: Running, connection: Any) -> None:
     """Write notes one by one, until the connection's buffer has more than it should and not a byte beyond is due."""
     while not connection._protocol.writing_paused:
@@ -192,6 +224,26 @@ async def test_waiting_for_the_table_and_then_following(notelog: Running, monkey
             go_on.set()
             assert (await client.frame())["type"] == "subscribed"
             assert [note["id"] for note in (await client.catch_up("n"))[0]["notes"]] == [1]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_an_id_asked_for_again_while_it_waits(
+    notelog: Running, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    """While a subscription waits, a second one of its id is not refused before the first was answered, or ended."""
+    with notes_held_up(monkeypatch) as go_on:
+        await notelog.note()
+        async with connected(notelog) as client:
+            for _ in range(3):
+                await client.send(type="subscribe", id="n", feed="notes", after=0)
+            await client.follow("e", after=0)
+            if goes_on:
+                go_on.set()
+                assert (await client.frame())["type"] == "subscribed"
+            else:
+                await client.send(type="unsubscribe", id="n")
+            assert [(await client.frame()).get("code") for _ in range(2)] == ["id_in_use"] * 2
+            assert goes_on or (await client.frame())["type"] == "unsubscribed"
 
 
 async def test_a_reader_that_goes_with_full_buffers(

@@ -108,6 +108,24 @@ async def test_sixteen_subscriptions_and_no_more(notelog: Running) -> None:
         await client.follow("17")
 
 
+async def test_answers_come_in_the_order_of_what_was_asked(notelog: Running) -> None:
+    """Who sends many frames without waiting can tell by their order which answer is to which."""
+    await notelog.note()
+    ids = [f"s{number}" for number in range(17)]
+    async with connected(notelog) as client:
+        for id_ in ids:
+            await client.send(type="subscribe", id=id_, feed="events")
+        await client.send(type="subscribe", id="s0", feed="events")
+        await client.send(type="unsubscribe", id="s0")
+        answers = []
+        while len(answers) < 19:
+            if (frame := await client.frame())["type"] != "caught_up":
+                answers.append(frame)
+    codes = [(frame["id"], frame.get("code", frame["type"])) for frame in answers]
+    assert codes[:16] == [(id_, "subscribed") for id_ in ids[:16]]
+    assert codes[16:] == [("s16", "too_many_subscriptions"), ("s0", "id_in_use"), ("s0", "unsubscribed")]
+
+
 async def test_unsubscribing(notelog: Running) -> None:
     """After ``unsubscribed`` nothing more comes for the id, which is then free; what is not there cannot be ended."""
     async with connected(notelog) as client:
