@@ -22,3 +22,13 @@ NO_AUTH_IN_TIME = CloseCode(4408, "No token came within 10 s.", True)
 TOO_MANY = CloseCode(4429, "There are too many connections.", True)
 
 CLOSE_CODES = [value for value in list(globals().values()) if isinstance(value, CloseCode)]
+
+# What clients and libraries end with by themselves: in order, gone, a frame that they do not take, no close frame.
+OF_CLIENTS = {1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011}
+COUNTED = OF_CLIENTS | {close.code for close in CLOSE_CODES}
+
+
+def counted_as(code: int | None) -> str:
+    """What the end of a websocket is counted as: a client may end with any code, and each would be a series."""
+    code = code or 1006
+    return str(code) if code in COUNTED else "other"

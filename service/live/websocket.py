@@ -23,7 +23,16 @@ from service.http.gate import Gate
 from service.http.protocol import SERVER_HEADERS
 from service.http.sockets import unsent_bytes
 from service.live import messages
-from service.live.close_codes import BAD_FRAME, BAD_TOKEN, GOING_AWAY, INTERNAL_ERROR, TOO_MANY, TOO_SLOW, CloseCode
+from service.live.close_codes import (
+    BAD_FRAME,
+    BAD_TOKEN,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    TOO_MANY,
+    TOO_SLOW,
+    CloseCode,
+    counted_as,
+)
 from service.live.hub import Hub, Subscription
 from service.live.messages import (
     Auth,
@@ -93,7 +102,7 @@ class WebSocketApi:
             await connection.close(TOO_MANY, "too many connections; come back")
         else:
             await self._serve(connection, request.remote)
-        self._metrics.closes.labels(response.close_code or 1006).inc()
+        self._metrics.closes.labels(counted_as(response.close_code)).inc()
         return response
 
     async def _serve(self, connection: "Connection", remote: str | None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -218,6 +219,22 @@ async def test_a_frame_has_64_kib(running: Running) -> None:
         await connected.send_str('{"type":"unsubscribe","id":"s"}'.ljust(64 * 1024 + 1))
         message = await connected.receive(timeout=10)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+
+
+async def test_close_codes_are_counted_in_few_series(running: Running) -> None:
+    """A client may end with any code; those that are not known are counted as one, so that nobody can make series."""
+    await running.start()
+    for code in (1000, 4400, *range(4000, 4007)):
+        async with running.session.ws_connect(running.url + "/ws") as connected:
+            await connected.receive(timeout=10)
+            await connected.close(code=code)
+
+    async def counted() -> bool:
+        text = (await ask(running, path="/metrics")).body.decode()
+        closes = dict(re.findall(r'websocket_closes_total{code="(\w+)"} ([\d.]+)', text))
+        return closes == {"1000": "1.0", "4400": "1.0", "other": "7.0"}
+
+    await until(counted, "all nine are counted, in three series")
 
 
 async def test_frames_have_a_rate(running: Running) -> None:
