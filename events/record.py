@@ -10,6 +10,8 @@ import struct
 
 import msgspec
 
+from events.errors import MalformedEvent
+
 LEAF_FORMAT = b"\x01"
 
 
@@ -88,7 +90,15 @@ def leaf(record: RecordedEvent) -> bytes:
 
     Integers are big-endian and of fixed width; texts and byte strings are preceded by their length in two bytes,
     of which 0xFFFF stands for null. The layout and test vectors are in docs/EVENTS.md.
+    Raises ``MalformedEvent`` when a column of a changed file is not one that can stand there.
     """
+    try:
+        return _leaf(record)
+    except (struct.error, ValueError) as error:
+        raise MalformedEvent(record.position, record.type, f"it cannot be hashed: {error}") from error
+
+
+def _leaf(record: RecordedEvent) -> bytes:
     return b"".join(
         (
             LEAF_FORMAT,
@@ -119,7 +129,7 @@ def found_hash(record: RecordedEvent) -> bytes:
     """The leaf hash of a record from a file that may have been changed; empty when no record can have its numbers."""
     try:
         return leaf_hash(record)
-    except struct.error:
+    except MalformedEvent:
         return b""
 
 
@@ -149,5 +159,6 @@ def _hash16(*parts: bytes) -> bytes:
 def _prefixed(value: bytes | None) -> bytes:
     if value is None:
         return b"\xff\xff"
-    assert len(value) < 0xFFFF, "a column of the leaf is longer than its prefix can say"
+    if len(value) >= 0xFFFF:
+        raise ValueError("a column of the leaf is longer than its prefix can say")
     return struct.pack(">H", len(value)) + value

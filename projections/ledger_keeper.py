@@ -7,10 +7,11 @@ process in between finds a ledger that says less, never one that says something 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+import structlog
 from msgspec import Struct
 
 from events.log import EventLog
@@ -28,6 +29,11 @@ T = TypeVar("T")
 PUBLISH_INTERVAL_S = 1.0
 # How long a stop waits for the ledger to take in the last events and sign them.
 DRAIN_S = 2.0
+# What passes by itself, and the bits of SQLite's extended codes that say it.
+PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+PRIMARY_CODE = 0xFF
+
+logger = structlog.get_logger(__name__)
 
 
 class SignedCheckpoint(Struct, frozen=True):
@@ -48,6 +54,7 @@ class LedgerKeeper:
         self._runner = runner
         self._signer = signer
         self._publishing = asyncio.Lock()
+        self._waiting = False  # for the disk to have room, or for the file to be free
         self._following: asyncio.Task[None]
 
     @asynccontextmanager
@@ -57,10 +64,7 @@ class LedgerKeeper:
         publishing = asyncio.create_task(self._publish_for_ever(), name="ledger: publish")
         try:
             yield
-            with suppress(TimeoutError, ProjectionStopped, LedgerContradicted, sqlite3.Error):
-                async with asyncio.timeout(DRAIN_S):
-                    await self._runner.checkpoint.reach(self._log.head)
-                    await self._publish()
+            await self._drain()
         finally:
             for task in (self._following, publishing):
                 task.cancel()
@@ -80,18 +84,39 @@ class LedgerKeeper:
             await self._runner.begun()
             while True:
                 await self._runner.checkpoint.reach(self.published.value + 1)
-                # A full disk passes; what was not stored was not signed.
-                with suppress(sqlite3.OperationalError):
-                    await self._publish()
+                await self._publish_if_possible()
                 await asyncio.sleep(PUBLISH_INTERVAL_S)
-        except (ProjectionStopped, LedgerContradicted) as error:
-            self._stop(error)
         except Exception as error:
             self._stop(error)
-            raise
+
+    async def _publish_if_possible(self) -> None:
+        """Publish, unless the disk is full or the file locked, which passes; what was not stored was not signed."""
+        try:
+            await self._publish()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & PRIMARY_CODE not in PASSING:
+                raise
+            if not self._waiting:
+                logger.warning("the ledger cannot be written: nothing is signed meanwhile", error=str(error))
+            self._waiting = True
+        else:
+            self._waiting = False
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._runner.checkpoint.reach(self._log.head)
+                await self._publish()
+        except TimeoutError:
+            return  # the next start goes on
+        except ProjectionStopped:
+            return  # it was told when it stopped
+        except (LedgerContradicted, sqlite3.Error) as error:
+            logger.error("the end of the log was not signed", error=str(error))
 
     def _stop(self, error: Exception) -> None:
         """Sign nothing more, and say why."""
+        logger.error("the ledger has stopped: nothing is signed any more", exc_info=error)
         self._following.cancel()
         self._runner.stop(getattr(error, "reason", str(error)))
         self.published.stop(ProjectionStopped(self._runner.name, str(error)))

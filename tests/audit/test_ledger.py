@@ -12,7 +12,7 @@ from service.checkpoint_checker import open_note, parse_key
 from tests.audit.folders import beside, contents, copied, result, tampering
 from tests.audit.histories import History
 from tests.audit.test_tlog import published
-from tests.service.running import Running, problem
+from tests.service.running import Running, problem, until
 
 
 async def stands_still(notelog: Running, because: str) -> None:
@@ -95,6 +95,53 @@ async def test_a_tree_that_changes_while_the_service_runs_is_not_signed(notelog:
     await stands_still(notelog, "another one")
     with closing(sqlite3.connect(notelog.data / "ledger.db")) as ledger:
         assert ledger.execute("SELECT max(size) FROM signatures").fetchone() == (1,)
+
+
+async def test_a_ledger_that_cannot_be_written_stands_still(
+    notelog: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault of the file that does not pass is told in the log, by readiness and to whoever asks for a proof."""
+    await notelog.note("first")
+    await published(notelog, 1)
+    with tampering(notelog.data / "ledger.db") as ledger:
+        ledger.execute("ALTER TABLE roots RENAME TO other")
+    await notelog.note("second")
+    assert (await notelog.get("/tlog/proof/2")).status == 503
+    await stands_still(notelog, "no such table: roots")
+    assert "the ledger has stopped" in "".join(capsys.readouterr())
+
+
+async def test_a_contradiction_at_the_stop_is_told(notelog: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    """What keeps the last events from being signed when the service stops stands in its log."""
+    await notelog.note("first")
+    await published(notelog, 1)
+    with tampering(notelog.data / "ledger.db") as ledger:
+        ledger.execute("UPDATE tiles SET hashes = zeroblob(32)")
+    await notelog.note("second")
+    await notelog.stop()
+    told = "".join(capsys.readouterr())
+    assert "the end of the log was not signed" in told or "the ledger has stopped" in told
+
+
+async def test_an_event_that_cannot_be_hashed_is_named(notelog: Running) -> None:
+    """Projections and ledger stop before it, and say at which position it is."""
+    data = await signed_folder(notelog, 3)
+    with tampering(data / "events.db") as log:
+        columns = "note_id + 3, 1, type, schema, at, actor, NULL, 99999, NULL, meta, salt, data"
+        log.execute(f"INSERT INTO events SELECT 4, {columns} FROM events WHERE position = 1")
+    await notelog.start()
+    await stopped_by(notelog, "ledger", "event 4 (NoteCreated) cannot be read: it cannot be hashed")
+    await stopped_by(notelog, "notes", "event 4 (NoteCreated) cannot be read: it cannot be hashed")
+
+
+async def stopped_by(notelog: Running, name: str, because: str) -> None:
+    """The projection stops, and readiness says why."""
+
+    async def stopped() -> bool:
+        projection = (await notelog.get("/readyz")).json["projections"][name]
+        return projection["state"] == "stopped" and because in projection["error"]
+
+    await until(stopped, because)
 
 
 async def test_a_root_without_a_signature_is_signed_at_the_next_start(notelog: Running) -> None:
