@@ -4,6 +4,7 @@ What holds here is then what the log is compared with (``log_check``).
 """
 
 import sqlite3
+from collections.abc import Collection
 from functools import lru_cache, partial
 
 from cryptography.exceptions import InvalidSignature
@@ -23,7 +24,7 @@ from projections.findings import (
 from projections.ledger import Ledger, Root, select_tile
 from projections.ledger_book import CLOSED
 from projections.merkle import HASH_BYTES, TILE_HASHES, ReadTile
-from projections.tables import Checkpoint
+from projections.tables import Checkpoint, select_checkpoint
 
 # Right-edge tiles of every level, and those on the way of one proof.
 TILES_KEPT = 64
@@ -42,8 +43,19 @@ class LedgerFacts(Struct, frozen=True):
     closed_at: int | None
 
 
-def check_ledger(ledger: sqlite3.Connection, epoch: str, in_use: bool, findings: Findings) -> LedgerFacts | None:
-    """Check the ledger of a log. ``in_use``: it may grow meanwhile. None when there is nothing to compare with."""
+def check_ledger(
+    ledger: sqlite3.Connection, epoch: str, before: Collection[str], in_use: bool, findings: Findings
+) -> LedgerFacts | None:
+    """Check the ledger of a log. ``in_use``: it may grow meanwhile. None when there is nothing to compare with.
+
+    ``before``: the epochs of a log that was not started under its own yet. Their ledger, which the first start puts
+    aside, holds for it till then; an empty one says nothing.
+    """
+    found = select_checkpoint(ledger, Ledger.name) if before else None
+    if found is not None and found.epoch != epoch and found.position == 0:
+        return None
+    if found is not None and found.epoch in before:
+        epoch = found.epoch
     facts = _facts(ledger, epoch, in_use, findings)
     if facts is None:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from events.copies import select_ancestors
 from events.folder import DataFolder
 from events.store import create_log, select_head
 from projections.checking import Checking, good_checkpoints
@@ -43,11 +44,15 @@ class Task(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """What was found. ``up_to``: by name, up to which position each thing was there to be compared."""
+    """What was found. ``up_to``: by name, up to which position each thing was there to be compared.
+
+    ``skipped``: what could not be compared, and why.
+    """
 
     findings: list[Finding]
     count: int
     up_to: dict[str, int]
+    skipped: list[str] = []
 
 
 def verify_log(task: Task, progress: Progress) -> Checked:
@@ -60,7 +65,7 @@ def verify_log(task: Task, progress: Progress) -> Checked:
             if (folder.path / "ledger-key.pem").exists() and task.head:
                 findings.add(None, LEDGER_DAMAGED, "there is no ledger, though one was signed here")
         else:
-            facts = _ledger_facts(task, ledger, findings)
+            facts = _ledger_facts(task, log, ledger, findings)
         # Asked after the ledger was: it is never ahead of the log.
         head = select_head(log) if task.in_use else task.head
         try:
@@ -99,30 +104,46 @@ def verify_search(task: Task) -> Checked:
         if tables is None:
             return Checked([], 0, {})
         checking = Checking(log, tables, task.epoch, task.in_use, Findings())
+        skipped: list[str] = []
         try:
             if {"search", "versions"} <= checking.checkpoints().keys():
                 check_search(checking)
                 if not task.in_use:
-                    _check_search_index(folder.notes, checking)
+                    skipped = _check_search_index(folder.notes, checking)
         except sqlite3.DatabaseError as error:
             checking.findings.add(None, UNREADABLE, f"notes.db: {error}")
-    return Checked(checking.findings.kept, checking.findings.count, {})
+    return Checked(checking.findings.kept, checking.findings.count, {}, skipped)
 
 
-def _ledger_facts(task: Task, ledger: sqlite3.Connection, findings: Findings) -> tuple[LedgerFacts, ReadTile] | None:
+def _ledger_facts(
+    task: Task, log: sqlite3.Connection, ledger: sqlite3.Connection, findings: Findings
+) -> tuple[LedgerFacts, ReadTile] | None:
     try:
         _check_file(task, ledger, "ledger.db", _create_ledger, findings)
-        facts = check_ledger(ledger, task.epoch, task.in_use, findings)
+        facts = check_ledger(ledger, task.epoch, _epochs_before(log, task.head), task.in_use, findings)
     except sqlite3.DatabaseError as error:
         findings.add(None, LEDGER_DAMAGED, f"ledger.db: {error}")
         return None
     return (facts, cached(ledger)) if facts else None
 
 
-def _check_search_index(tables: Path, checking: Checking) -> None:
-    with closing(sqlite3.connect(tables, isolation_level=None)) as connection:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        check_index(connection, checking)
+def _epochs_before(log: sqlite3.Connection, head: int) -> list[str]:
+    """The epochs that the log had before, while it has no event yet that was signed under its own."""
+    ancestors = select_ancestors(log)
+    return [ancestor.epoch for ancestor in ancestors] if ancestors and ancestors[0].position == head else []
+
+
+def _check_search_index(tables: Path, checking: Checking) -> list[str]:
+    """Returns why it was not done, where the file cannot be written."""
+    try:
+        with closing(sqlite3.connect(tables, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            check_index(connection, checking)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+        return [f"the index of the search ({error})"]
+    return []
 
 
 def _check_file(

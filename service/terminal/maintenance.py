@@ -15,6 +15,7 @@ from events.folder import DataFolder
 from events.timestamps import microseconds, normalised
 from projections.notes import Notes
 from projections.rebuild import of_notes, rebuild, select_epoch, swap
+from projections.tables import discard
 from service.settings import WrongSetting
 from service.terminal.folder_options import asked, data_option, existing, head_of, json_option
 from service.terminal.output import fail, print_bytes, progress_bar, show
@@ -91,6 +92,7 @@ def epoch_command(new: bool, data: Path, as_json: bool) -> None:
             epoch = renew_epoch(connection)
         finally:
             connection.close()
+        discard(folder.notes)  # built from the log of the old epoch: the next start builds it anew
     show({"epoch": epoch, "parent_epoch": old}, f"the epoch is {epoch} now; it was {old}", as_json)
 
 

@@ -18,7 +18,7 @@ from events.store import select_head
 from events.transfer import LINE_BYTES_MAX, exported, import_log
 from projections.ledger_copy import LedgersDiffer, copy_ledger, select_ledger_checkpoint
 from projections.rebuild import open_log_file, pages, select_epoch
-from projections.tables import Checkpoint
+from projections.tables import Checkpoint, discard
 from service.cluster import nats_settings
 from service.settings import Settings, WrongSetting, from_environment
 from service.terminal.folder_options import data_option, existing, json_option
@@ -76,7 +76,9 @@ def _imported(lines: Iterator[bytes], data: Path, log: str, advance: Callable[[i
     folder = DataFolder(data)
     folder.lock()
     try:
-        return import_log(lines, folder.events, advance), 0
+        parent = import_log(lines, folder.events, advance)
+        discard(folder.notes)  # built from the empty log
+        return parent, 0
     finally:
         folder.unlock()
 

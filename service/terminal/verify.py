@@ -34,7 +34,7 @@ POLL_S = 0.1
 
 
 class Result(Struct, frozen=True):
-    """What ``--json`` prints. ``findings``: the first of them; ``count``: of all."""
+    """What ``--json`` prints. ``findings``: the first of them; ``count``: of all. ``skipped``: not looked at."""
 
     ok: bool
     epoch: str
@@ -42,6 +42,7 @@ class Result(Struct, frozen=True):
     up_to: dict[str, int]
     count: int
     findings: list[Finding]
+    skipped: list[str]
     checkpoint_size: int | None = None
 
 
@@ -143,14 +144,16 @@ def _result(task: Task, checked: tuple[Checked, ...]) -> Result:
     findings.sort(key=lambda finding: (finding.position is None, finding.position or 0))
     count = sum(one.count for one in checked)
     up_to = {name: position for one in checked for name, position in one.up_to.items()}
-    return Result(count == 0, task.epoch, task.head, up_to, count, findings)
+    skipped = [what for one in checked for what in one.skipped]
+    return Result(count == 0, task.epoch, task.head, up_to, count, findings, skipped)
 
 
 def _sentence(result: Result) -> str:
     reached = ", ".join(f"{name} up to {position}" for name, position in result.up_to.items())
     if result.ok:
         kept = f", the checkpoint of {result.checkpoint_size} events" if result.checkpoint_size is not None else ""
-        return f"everything holds: {reached or 'an empty log'}{kept}"
+        skipped = f"; not looked at: {', '.join(result.skipped)}" if result.skipped else ""
+        return f"everything holds: {reached or 'an empty log'}{kept}{skipped}"
     lines = [finding.detail for finding in result.findings]
     more = f"; {result.count - len(lines)} more" if result.count > len(lines) else ""
     return f"{result.count} things do not hold: {'; '.join(lines)}{more}"

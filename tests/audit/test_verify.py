@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import sqlite3
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from events.record import COLUMNS, leaf_hash
 from projections import log_check
+from projections.checking import Checking
 from projections.findings import (
     EVENT_ADDED,
     EVENT_EDITED,
@@ -23,12 +25,15 @@ from projections.findings import (
     LEDGER_DAMAGED,
     TABLE_DIFFERS,
     UNREADABLE,
+    Findings,
 )
 from projections.rebuild import of_notes, rebuild
+from projections.search_check import check_index
 from service.terminal.verify import PROCESSES
 from tests.audit.checked import found
 from tests.audit.folders import REPOSITORY, WITHIN_S, beside, copied, notelog, result, tampering
 from tests.audit.histories import History
+from tests.audit.test_tlog import published
 from tests.engines import found_in
 from tests.service.running import Running, until
 
@@ -270,6 +275,34 @@ async def test_an_interrupted_verify_says_nothing_more(closed: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = await asyncio.wait_for(process.communicate(), WITHIN_S)
     assert (process.returncode, said.strip()) == (130, b"")
+
+
+async def test_a_new_epoch_is_no_tampering(closed: Path) -> None:
+    """Between ``epoch --new`` and the first start the old ledger is what the log is compared with, and holds."""
+    assert (await beside("epoch", "--new", "--data", closed)).returncode == 0
+    assert result(await beside("verify", "--data", closed, "--json"))["up_to"]["ledger"] == 600
+    with tampering(closed / "events.db") as log:
+        edited(log)
+    done = result(await beside("verify", "--data", closed, "--json"), code=1)
+    assert [(finding["what"], finding["position"]) for finding in done["findings"]] == [(EVENT_EDITED, 300)]
+
+
+async def test_an_import_where_a_service_ran_is_no_tampering(notelog: Running, dice: random.Random) -> None:
+    """What a service left beside its empty log contradicts nothing that is imported then."""
+    await published(notelog, 0)
+    await notelog.stop()
+    lines = b"".join(History(dice, 20).lines())
+    assert (await beside("import", "-", "--data", notelog.data, stdin=lines)).returncode == 0
+    assert found(notelog.data) == []
+
+
+async def test_what_cannot_be_compared_is_no_difference(closed: Path) -> None:
+    """SQLite compares the index of the search by writing: where it may not, that says nothing of the index."""
+    with closing(sqlite3.connect(f"file:{closed / 'notes.db'}?mode=ro", uri=True, isolation_level=None)) as tables:
+        checking = Checking(tables, tables, "", False, Findings())
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            check_index(tables, checking)
+    assert checking.findings.count == 0
 
 
 def test_verify_of_what_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:
