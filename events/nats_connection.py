@@ -7,7 +7,8 @@ was forgotten with the old one cannot be mistaken for something that still is.
 import asyncio
 import random
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 
 import nats.aio.client
@@ -99,27 +100,23 @@ class Connection:
 
     async def send(self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """A message that is not answered. Raises ``NoAnswer``."""
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                try:
-                    await self._client.publish(subject, payload, headers=headers)
-                finally:
-                    _pass_on_cancel()
-        except (nats.errors.Error, OSError) as error:
-            raise NoAnswer(str(error) or type(error).__name__) from error
+        async with _in_time():
+            await self._client.publish(subject, payload, headers=headers)
 
     async def subscribe(self, feed: Feed) -> tuple[str, Subscription]:
-        """An inbox whose messages go to the feed."""
+        """An inbox whose messages go to the feed. Raises ``NoAnswer``."""
         inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(
-            inbox, cb=feed.receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_BYTES_MAX
-        )
+        async with _in_time():
+            subscription = await self._client.subscribe(
+                inbox, cb=feed.receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_BYTES_MAX
+            )
         return inbox, subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Get no more of it. Of a connection that is over: nothing."""
+        """Get no more of it. Of a connection that is over: nothing. Raises ``NoAnswer``."""
         if not self._client.is_closed:
-            await subscription.unsubscribe()
+            async with _in_time():
+                await subscription.unsubscribe()
 
     async def _connect(self, server: str) -> None:
         self.lost = asyncio.Event()
@@ -148,6 +145,19 @@ class Connection:
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(NoAnswer("the connection is lost"))
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """What waits for a server that takes nothing more is given up. Raises ``NoAnswer``."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            try:
+                yield
+            finally:
+                _pass_on_cancel()
+    except (nats.errors.Error, OSError) as error:
+        raise NoAnswer(str(error) or type(error).__name__) from error
 
 
 def _pass_on_cancel() -> None:

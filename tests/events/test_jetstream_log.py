@@ -24,10 +24,13 @@ from events.errors import (
 )
 from events.jetstream_log import JetStreamLog
 from events.log import Appended, EventLog
+from events.nats_connection import Connection
 from events.nats_settings import NatsSettings
 from events.record import command_hash
 from events.sqlite_log import SqliteLog
+from events.stream_answers import NoAnswer
 from events.stream_configuration import FORMAT, configuration
+from events.stream_feed import Feed
 from events.subscription import follow
 from tests.engines import WITHIN_S, JetStreamEngine, creation, edit, everything
 from tests.nats_servers import NatsServers, Ports
@@ -280,6 +283,38 @@ async def test_without_a_server(cluster: JetStreamEngine, monkeypatch: pytest.Mo
     with pytest.raises(LogUnavailable):
         await alone.find(bytes(16))
     await alone.close()
+
+
+async def fill(connection: Connection) -> None:
+    """Send until neither the server nor the client library takes more."""
+    unsent = 0
+    while unsent < 5:
+        try:
+            await connection.send("nowhere", bytes(1024 * 1024 - 1024))
+        except NoAnswer:
+            unsent += 1
+
+
+async def test_a_server_that_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a server stands still and all buffers on the way to it are full, nothing that is asked waits for ever."""
+    monkeypatch.setattr("events.nats_connection.ANSWER_WITHIN_S", 0.3)
+    servers = NatsServers(tmp_path, 1)
+    try:
+        servers.start()
+        await servers.ready()
+        connection = Connection(JetStreamEngine(tmp_path, servers).settings)
+        await connection.open(None)
+        feed = Feed(connection.send)
+        _, subscription = await connection.subscribe(feed)
+        servers.servers[0].pause()
+        async with asyncio.timeout(WITHIN_S):
+            await fill(connection)
+            with pytest.raises(NoAnswer):
+                await connection.subscribe(feed)
+            with pytest.raises(NoAnswer):
+                await connection.unsubscribe(subscription)
+    finally:
+        servers.kill()
 
 
 async def test_a_server_that_comes_and_goes(tmp_path: Path) -> None:
