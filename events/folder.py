@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from events.errors import FolderError, FolderInUse, LogUnavailable
@@ -9,6 +10,9 @@ from events.errors import FolderError, FolderInUse, LogUnavailable
 # Room that a commit leaves on the disk, so that the projections can follow and reads go on when it is full.
 RESERVE_BYTES = 8 * 1024 * 1024
 RESERVE_SHARE = 1 / 8  # of a small file system
+# Who asks whether the folder is in use holds its lock for a moment: a start must not end at that.
+LOCK_WITHIN_S = 0.3
+LOCK_AGAIN_S = 0.02
 
 
 class DataFolder:
@@ -39,18 +43,23 @@ class DataFolder:
         Raises ``FolderInUse`` when another process has it, ``FolderError`` when it cannot be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make()
             lock_file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise FolderError(f"the data folder {self.path} cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_locked_within(lock_file, LOCK_WITHIN_S):
             holder = os.read(lock_file, 100).decode(errors="replace").strip()
             os.close(lock_file)
-            raise FolderInUse(str(self.path), holder) from None
+            raise FolderInUse(str(self.path), holder)
         self._sign(lock_file)
         self._lock_file = lock_file
+
+    def _make(self) -> None:
+        """Make the folder, and those above it, on disk: a power cut must not take it with all that is in it."""
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in missing:
+            sync(folder.parent)
 
     def unlock(self) -> None:
         """Give the folder back. Twice is fine."""
@@ -80,6 +89,19 @@ class DataFolder:
             os.write(lock_file, f"process {os.getpid()}\n".encode())
         except OSError:
             pass
+
+
+def _is_locked_within(lock_file: int, seconds: float) -> bool:
+    """Lock the file, trying again for a while."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(LOCK_AGAIN_S)
 
 
 def require_room(folder: Path, batch_bytes: int) -> None:

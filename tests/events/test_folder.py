@@ -1,5 +1,6 @@
 """The data folder belongs to one process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCK_AND_WAIT = (
     "import sys; from pathlib import Path; from events.folder import DataFolder; "
     "DataFolder(Path(sys.argv[1])).lock(); print('locked', flush=True); sys.stdin.read()"
+)
+ASK_FOR_EVER = (
+    "import sys; from pathlib import Path; from events.folder import DataFolder\n"
+    "folder = DataFolder(Path(sys.argv[1])); print('asking', flush=True)\n"
+    "while True: folder.is_in_use()"
 )
 
 
@@ -45,3 +51,36 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderError, match="cannot be used"):
         DataFolder(tmp_path / "file").lock()
+
+
+def test_who_asks_whether_the_folder_is_in_use_stops_no_start(tmp_path: Path) -> None:
+    """While others ask all the time, which takes the lock for a moment each, the folder can be locked every time."""
+    folder = DataFolder(tmp_path)
+    folder.lock()
+    folder.unlock()
+    command = [sys.executable, "-c", ASK_FOR_EVER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as asking:
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == b"asking\n"
+        try:
+            for _ in range(200):
+                folder = DataFolder(tmp_path)
+                folder.lock()
+                folder.unlock()
+        finally:
+            asking.kill()
+
+
+def test_the_entry_of_a_new_folder_is_brought_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut after the first start must not take the folder: what names it, and those above it, is synced."""
+    synced, fsync = set(), os.fsync
+
+    def note_and_sync(file: int) -> None:
+        synced.add(Path(os.readlink(f"/proc/self/fd/{file}")))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", note_and_sync)
+    folder = DataFolder(tmp_path / "a" / "b")
+    folder.lock()
+    folder.unlock()
+    assert synced == {tmp_path, tmp_path / "a"}
