@@ -4,8 +4,9 @@ from msgspec import Struct
 
 from service.live import messages
 from service.live.close_codes import CLOSE_CODES
+from service.live.connection import FRAME_IN_BYTES_MAX, PROTOCOL
 from service.live.feeds import EventsWhere, NotesWhere
-from service.live.websocket import FRAME_IN_BYTES_MAX, FRAMES_BURST, FRAMES_PER_S, PROTOCOL, SUBSCRIPTIONS_MAX
+from service.live.subscriber import FRAMES_BURST, FRAMES_PER_S, SUBSCRIPTIONS_MAX
 from service.pages.schemas import Json, changed, schemas_of
 from service.version import VERSION
 

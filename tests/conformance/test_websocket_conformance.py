@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import kosoku
 import pytest
 from aiohttp import web
 
-from service.live.websocket import Connection, new_response
+from service.live.connection import Connection, new_response
 
 # Left out: what is ours to refuse (binary frames, messages over 64 KiB, compression), and one case that is of aiohttp's
 # making: 7.9.5 sends the close code 1006, which may not be sent, and aiohttp's parser answers it like a good one.
@@ -18,10 +17,10 @@ NOT_OURS = ["1.2.*", "9.*", "10.*", "12.*", "13.*", "7.9.5"]
 class Echo(Connection):
     """The service's connection with its reading, pinging, writing and closing; but it sends back what it gets."""
 
-    async def _greet(self) -> None:
+    async def greet(self) -> None:
         """The cases expect nothing before their own frames."""
 
-    async def _receive(self, text: str) -> None:
+    async def receive(self, text: str) -> None:
         while not self.write(text.encode()):
             await self.drained()
 
@@ -33,8 +32,7 @@ async def address() -> AsyncIterator[str]:
     async def connect(request: web.Request) -> web.StreamResponse:
         response = new_response()
         await response.prepare(request)
-        nothing: Any = None
-        await Echo(response, request, nothing, nothing, None).serve()
+        await Echo(response, request).serve()
         return response
 
     app = web.Application()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from service.live import websocket
+from service.live import subscriber
 from tests.service.running import Running, until
 from tests.service.subscriber import connected
 
@@ -162,7 +162,7 @@ def rubbish(dice: random.Random, depth: int = 0) -> Any:
 
 async def test_frames_by_chance(notelog: Running, dice: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever JSON a client sends, it is answered or closed with a code that says why; never is it our fault."""
-    monkeypatch.setattr(websocket, "FRAMES_PER_S", 10_000)
+    monkeypatch.setattr(subscriber, "FRAMES_PER_S", 10_000)
     await notelog.note()
     codes = set()
     for _ in range(60):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from projections.notes import Notes
-from service.live import hub, websocket
+from service.live import connection, hub, subscriber
 from tests.service.running import Running, until
 from tests.service.subscriber import Copy, Subscriber, connected, positions_of
 
@@ -31,7 +31,7 @@ async def write_much(notelog: Running, notes: int = 200, description: str = "x" 
 def connections_counted(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The connections that the service has made and not yet ended, in the order of their beginnings."""
     alive: list[Any] = []
-    serve = websocket.Connection.serve
+    serve = subscriber.Subscriber.serve
 
     async def counted(connection: Any) -> None:
         alive.append(connection)
@@ -40,7 +40,7 @@ def connections_counted(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> It
         finally:
             alive.remove(connection)
 
-    monkeypatch.setattr(websocket.Connection, "serve", counted)
+    monkeypatch.setattr(subscriber.Subscriber, "serve", counted)
     yield alive
 
 
@@ -81,8 +81,8 @@ async def test_a_slow_reader_of_notes_gets_fewer(notelog: Running) -> None:
 
 async def test_who_does_not_read_is_cut_off(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that takes nothing for too long is cut off, one who takes a little is not, and others feel nothing."""
-    monkeypatch.setattr(websocket, "STALL_S", 1.0)
-    monkeypatch.setattr(websocket, "STALL_CHECK_S", 0.05)
+    monkeypatch.setattr(connection, "STALL_S", 1.0)
+    monkeypatch.setattr(connection, "STALL_CHECK_S", 0.05)
     with connections_counted(notelog, monkeypatch) as alive:
         async with connected(notelog, LITTLE_BYTES, max_queue=1) as hung, connected(notelog) as quick:
             async with connected(notelog, LITTLE_BYTES, max_queue=1) as slow:
@@ -111,8 +111,8 @@ async def test_who_does_not_read_is_cut_off_though_nothing_comes(
     notelog: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that hangs with full buffers is cut off even when nothing more is written for it."""
-    monkeypatch.setattr(websocket, "STALL_S", 0.5)
-    monkeypatch.setattr(websocket, "STALL_CHECK_S", 0.05)
+    monkeypatch.setattr(connection, "STALL_S", 0.5)
+    monkeypatch.setattr(connection, "STALL_CHECK_S", 0.05)
     with connections_counted(notelog, monkeypatch) as alive:
         async with connected(notelog, LITTLE_BYTES, max_queue=1) as hung:
             await hung.follow("s", "events", after=0)
@@ -122,26 +122,26 @@ async def test_who_does_not_read_is_cut_off_though_nothing_comes(
 
 async def test_a_ping_waits_its_turn(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever slowly takes what lies before the ping may answer it late; whoever takes nothing may not."""
-    check = websocket.Connection.check
-    monkeypatch.setattr(websocket.Connection, "check", lambda connection, now: None)  # only when this test says
+    check = subscriber.Subscriber.check
+    monkeypatch.setattr(subscriber.Subscriber, "check", lambda connection, now: None)  # only when this test says
     await write_much(notelog, 30)
     with connections_counted(notelog, monkeypatch) as alive:
         async with connected(notelog, LITTLE_BYTES, max_queue=1) as slow:
             await slow.subscribe(after=0)
-            connection, now = alive[0], time.monotonic() + websocket.PING_INTERVAL_S
+            served, now = alive[0], time.monotonic() + connection.PING_INTERVAL_S
 
             def given_up() -> bool:
                 nonlocal now
-                now += websocket.PONG_TIMEOUT_S + 1
-                check(connection, now)
+                now += connection.PONG_TIMEOUT_S + 1
+                check(served, now)
                 return not alive
 
-            await until(lambda: bool(connection._subscriptions) and not hub_is_writing(connection), "all is written")
-            assert not connection._protocol.writing_paused
-            check(connection, now)
+            await until(lambda: bool(served._subscriptions) and not hub_is_writing(served), "all is written")
+            assert not served._protocol.writing_paused
+            check(served, now)
             for _ in range(2):
-                waiting_bytes = connection._waiting_bytes()
-                while connection._waiting_bytes() >= waiting_bytes:
+                waiting_bytes = served._waiting_bytes()
+                while served._waiting_bytes() >= waiting_bytes:
                     await slow.frame()
                 assert not given_up(), "one who makes progress was given up"
             await until(given_up, "one who makes none is given up")

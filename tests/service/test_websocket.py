@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from service.live import websocket
+from service.live import connection
 from tests.service.running import Running
 from tests.service.subscriber import connected, positions_of
 
@@ -176,7 +176,7 @@ async def test_a_place_in_another_log_is_reset(notelog: Running, feed: str) -> N
 
 async def test_pings_are_answered_both_ways(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service answers pings with what was in them, and sends its own when it is time."""
-    monkeypatch.setattr(websocket, "PING_INTERVAL_S", 0)
+    monkeypatch.setattr(connection, "PING_INTERVAL_S", 0)
     async with connected(notelog) as client:
         await asyncio.wait_for(await client.connection.ping(b"here?"), 10)
     async with notelog.session.ws_connect(notelog.url + "/ws", autoping=False) as socket:
@@ -186,8 +186,8 @@ async def test_pings_are_answered_both_ways(notelog: Running, monkeypatch: pytes
 
 async def test_no_pong_ends_the_connection(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not answer a ping is given up."""
-    monkeypatch.setattr(websocket, "PING_INTERVAL_S", 0)
-    monkeypatch.setattr(websocket, "PONG_TIMEOUT_S", 0)
+    monkeypatch.setattr(connection, "PING_INTERVAL_S", 0)
+    monkeypatch.setattr(connection, "PONG_TIMEOUT_S", 0)
     async with notelog.session.ws_connect(notelog.url + "/ws", autoping=False) as socket:
         types = [(await socket.receive(timeout=10)).type for _ in range(3)]
         assert types[:2] == [aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.PING]
