@@ -20,7 +20,8 @@ from events.errors import EventError, NotelogError
 from events.log import EventLog
 from events.record import RecordedEvent
 from events.subscription import follow
-from service.live.feeds import EventItem, EventsFeed, Feed, Frame, NotesFeed
+from service.live.feeds import EventsFeed, Feed, Frame, NotesFeed
+from service.live.ring import EventItem
 from service.metrics import Metrics
 
 logger = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections import queries
-from service.live import feeds
+from service.live import feeds, ring
 from tests.service.running import Running
 from tests.service.subscriber import Copy, Subscriber, connected, decoded, positions_of
 
@@ -130,7 +130,7 @@ def test_clients_that_break_off_and_resume(
     folder = Path(tempfile.mkdtemp(prefix="notelog-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feeds, "READ_ITEMS_MAX", read_items)
-        patch.setattr(feeds, "RING_BYTES_MAX", ring_bytes)
+        patch.setattr(ring, "RING_BYTES_MAX", ring_bytes)
         patch.setattr(queries, "PAGE_BYTES_MAX", 20_000)
         try:
             asyncio.run(follow_and_compare(folder, patch, before, meanwhile, where, patience))

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from events.record import NewEvent
-from service.live import feeds, hub
+from service.live import feeds, hub, ring
 from tests.service.running import Running, until
 from tests.service.subscriber import connected, events_of, positions_of
 
@@ -164,7 +164,7 @@ async def test_a_quiet_filter_moves_the_place_in_time(stopped: Running, monkeypa
 
 async def test_far_behind_the_ring(stopped: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is behind what is kept in memory gets the same from the log, with no seam, while more is written."""
-    monkeypatch.setattr(feeds, "RING_BYTES_MAX", 20_000)
+    monkeypatch.setattr(ring, "RING_BYTES_MAX", 20_000)
     monkeypatch.setattr(feeds, "READ_ITEMS_MAX", 7)
     await stopped.start()
     async with connected(stopped) as first:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from projections import queries
-from service.live import feeds
+from service.live import feeds, ring
 from tests.service.running import Running
 from tests.service.subscriber import Copy, connected, decoded
 
@@ -213,7 +213,7 @@ async def test_a_copy_kept_through_breaks(
 ) -> None:
     """A client that is cut off anywhere, a snapshot's middle too, and resumes at ``position``, loses nothing."""
     monkeypatch.setattr(feeds, "READ_ITEMS_MAX", 5)
-    monkeypatch.setattr(feeds, "RING_BYTES_MAX", 8_000)
+    monkeypatch.setattr(ring, "RING_BYTES_MAX", 8_000)
     monkeypatch.setattr(queries, "PAGE_BYTES_MAX", 20_000)
     await stopped.start()
     where = {"priority_max": 5}
