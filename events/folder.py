@@ -116,6 +116,16 @@ def require_room(folder: Path, batch_bytes: int) -> None:
         raise LogUnavailable(f"the disk is full: {free_bytes} bytes are free in {folder}, make room there")
 
 
+def reading_uri(path: Path) -> str:
+    """How SQLite opens a database only to read it.
+
+    Beside one with a write-ahead log it makes files, even for that; where it cannot, and no such log is left, nobody
+    else writes either, and the file is said not to change (sqlite.org/uri.html#uriimmutable).
+    """
+    alone = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+
+
 def sync(path: Path) -> None:
     """Bring a file to disk, or what a folder says of the files in it (fsync(2))."""
     file = os.open(path, os.O_RDONLY)

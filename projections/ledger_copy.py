@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from events.errors import NotelogError
+from events.folder import reading_uri
 from projections import merkle
 from projections.ledger import Ledger, select_tile
 from projections.merkle import HASH_BYTES
@@ -84,4 +85,4 @@ def _copy_signed(source: sqlite3.Connection, target: sqlite3.Connection, now: in
 
 
 def _reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    return sqlite3.connect(reading_uri(path), uri=True, isolation_level=None)

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from events.errors import FolderError
-from events.folder import sync
+from events.folder import reading_uri, sync
 from events.log import PAGE_EVENTS_MAX
 from events.record import RecordedEvent, leaf_hash
 from events.store import require_ours, select_head, select_page, unusable
@@ -86,7 +86,7 @@ def open_any_file(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise FolderError(f"there is no log at {path}")
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(reading_uri(path), uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     connection.execute("PRAGMA query_only = ON")

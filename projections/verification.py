@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from events.copies import select_ancestors
-from events.folder import DataFolder
+from events.folder import DataFolder, reading_uri
 from events.store import create_log, select_head
 from projections.checking import Checking, good_checkpoints
 from projections.findings import LEDGER_DAMAGED, UNREADABLE, Finding, Findings
@@ -85,7 +85,7 @@ def verify_tables(task: Task, progress: Progress) -> Checked:
         checking = Checking(log, tables, task.epoch, task.in_use, Findings())
         up_to: dict[str, int] = {}
         try:
-            tables.execute("ATTACH DATABASE ? AS log", (f"{folder.events.absolute().as_uri()}?mode=ro",))
+            tables.execute("ATTACH DATABASE ? AS log", (reading_uri(folder.events),))
             _check_file(task, tables, "notes.db", _create_tables, checking.findings)
             up_to = good_checkpoints(checking, of_notes(), task.head)
             if "versions" in up_to:
@@ -140,7 +140,7 @@ def _check_search_index(tables: Path, checking: Checking) -> list[str]:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             check_index(connection, checking)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
         return [f"the index of the search ({error})"]
     return []
@@ -176,6 +176,6 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     if not path.exists():
         yield None
         return
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(reading_uri(path), uri=True, isolation_level=None)) as connection:
         connection.execute("PRAGMA query_only = ON")
         yield connection

@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 
 from events.copies import is_copy, select_ancestors, select_parent
 from events.errors import FolderError
-from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder
+from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder, reading_uri
 from events.store import APPLICATION_ID, FORMAT, select_head
 from projections.ledger import Ledger
 from projections.ledger_copy import select_ledger_checkpoint
@@ -246,7 +246,7 @@ def _of_notes(notes: Path) -> Checkpoints:
     wanted = [(projection.name, projection.version) for projection in of_notes()]
     if not notes.exists():
         return [(name, number, None) for name, number in wanted]
-    with closing(sqlite3.connect(f"{notes.absolute().as_uri()}?mode=ro", uri=True)) as tables:
+    with closing(sqlite3.connect(reading_uri(notes), uri=True)) as tables:
         return [(name, number, select_checkpoint(tables, name)) for name, number in wanted]
 
 

@@ -36,6 +36,7 @@ from tests.audit.histories import History
 from tests.audit.test_tlog import published
 from tests.engines import found_in
 from tests.service.running import Running, until
+from tests.tools import need_root
 
 
 async def test_everything_holds_after_a_stop_in_order(closed: Path) -> None:
@@ -303,6 +304,18 @@ async def test_what_cannot_be_compared_is_no_difference(closed: Path) -> None:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             check_index(tables, checking)
     assert checking.findings.count == 0
+
+
+@pytest.mark.faults
+async def test_a_folder_that_is_mounted_for_reading_only_holds(closed: Path) -> None:
+    """Nothing is written to check it; that the index of the search was not looked at is said."""
+    need_root()
+    mounted = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$1" -m service verify --json'
+    command = ("unshare", "-m", "sh", "-c", f'{mounted} --data "$0"', str(closed), sys.executable)
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdout=PIPE, stderr=PIPE)
+    printed, said = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert process.returncode == 0, (printed, said)
+    assert (json.loads(printed)["count"], len(json.loads(printed)["skipped"])) == (0, 1)
 
 
 def test_verify_of_what_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:
