@@ -86,7 +86,9 @@ def verify_tables(task: Task, progress: Progress) -> Checked:
         up_to: dict[str, int] = {}
         try:
             tables.execute("ATTACH DATABASE ? AS log", (reading_uri(folder.events),))
-            _check_file(task, tables, "notes.db", _create_tables, checking.findings)
+            _check_file(
+                task, tables, "notes.db", _create_tables, checking.findings, _is_catching_up(checking, task.head)
+            )
             up_to = good_checkpoints(checking, of_notes(), task.head)
             if "versions" in up_to:
                 check_versions(checking, up_to["versions"], progress)
@@ -152,10 +154,19 @@ def _check_file(
     name: str,
     create: Callable[[sqlite3.Connection], object],
     findings: Findings,
+    catching_up: bool = False,
 ) -> None:
-    check_schema(connection, name, create, findings)
+    check_schema(connection, name, create, findings, catching_up)
     if task.thorough and not task.in_use:
         check_structure(connection, name, findings)
+
+
+def _is_catching_up(checking: Checking, head: int) -> bool:
+    """Whether the tables were left before they had caught up: the next start goes on."""
+    try:
+        return min(checking.checkpoints().values(), default=0) < head
+    except sqlite3.DatabaseError:
+        return False  # what is wrong with the checkpoints is told where they are looked at
 
 
 def _create_ledger(model: sqlite3.Connection) -> None:
