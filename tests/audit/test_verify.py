@@ -149,6 +149,18 @@ async def test_a_trigger_that_is_gone_is_missed(closed: Path) -> None:
     assert [finding["what"] for finding in done["findings"]] == ["schema_changed"]
 
 
+async def test_tables_left_before_they_had_caught_up_are_whole_so_far(closed: Path) -> None:
+    """A stop during the first building leaves tables without indexes, and verify says that all of it holds."""
+    with closing(sqlite3.connect(closed / "notes.db")) as tables:
+        for projection in of_notes():
+            for table in projection.tables:
+                tables.execute(f"DROP TABLE {table}")
+            projection.create(tables)
+        tables.execute("UPDATE checkpoints SET position = 0, hash = x''")
+        tables.commit()
+    assert result(await beside("verify", "--data", closed, "--json"))["findings"] == []
+
+
 async def test_a_ledger_that_is_gone_is_missed(closed: Path) -> None:
     """Where a key has signed there must be a ledger."""
     (closed / "ledger.db").unlink()
