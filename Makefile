@@ -8,7 +8,7 @@ run: .venv/run.stamp          ## the whole service on http://127.0.0.1:8080
 	@exec $(BIN)/notelog serve
 
 test: .venv/dev.stamp         ## all tests, at most ten minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/dev.stamp        ## style, types, floors
 	$(BIN)/ruff check .
