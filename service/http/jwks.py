@@ -140,8 +140,9 @@ class PublishedKeys(Keys):
 
     def _warn(self, error: Exception) -> None:
         """Once for each fault, however long it lasts."""
-        if self._warned != without_password(repr(error)):
-            self._warned = without_password(repr(error))
+        fault = without_password(repr(error))
+        if self._warned != fault:
+            self._warned = fault
             logger.warning("keys could not be read", source=str(self._source), error=self._warned)
 
 
