@@ -17,6 +17,7 @@ from service.checkpoint_checker import parse_key
 from tests.audit.folders import REPOSITORY, beside, copied, killed_after, notelog, result, tampering, took_s
 from tests.audit.histories import EPOCH, History
 from tests.audit.test_tlog import published
+from tests.audit.writing import writing
 from tests.engines import found_in
 from tests.service.running import Running
 from tests.sizes import count
@@ -204,27 +205,13 @@ async def test_a_backup_of_a_running_service_is_whole_and_then_only_what_is_new(
 
 async def test_a_backup_beside_writers_is_the_log_up_to_a_position(notelog: Running) -> None:
     """While clients create, edit and delete, each run copies a beginning of the log, in which verify finds nothing."""
-    copy, writing = notelog.data.parent / "copy", True
-
-    async def write() -> None:
-        number = 0
-        while writing:
-            number += 1
-            note = await notelog.note(f"number {number}")
-            await notelog.patch(f"/notes/{note['id']}", {"priority": number})
-            if number % 3 == 0:
-                await notelog.delete(f"/notes/{note['id']}")
-
-    task, reached = asyncio.create_task(write()), 0
-    try:
+    copy, reached = notelog.data.parent / "copy", 0
+    async with writing(notelog):
         for _ in range(2):
             done = result(await beside("backup", "--data", notelog.data, copy, "--json"))
             assert done["position"] == reached + done["copied"]
             assert result(await beside("verify", "--data", copy, "--json"))["ok"]
             reached = done["position"]
-    finally:
-        writing = False
-        await task
     assert found_in(copy / "events.db") == found_in(notelog.data / "events.db")[:reached]
 
 

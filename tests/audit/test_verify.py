@@ -35,6 +35,7 @@ from tests.audit.checked import found
 from tests.audit.folders import REPOSITORY, WITHIN_S, beside, copied, notelog, result, tampering
 from tests.audit.histories import History
 from tests.audit.test_tlog import published
+from tests.audit.writing import writing
 from tests.engines import found_in
 from tests.service.running import Running, until
 from tests.tools import need_root
@@ -169,25 +170,9 @@ async def test_a_ledger_that_is_gone_is_missed(closed: Path) -> None:
 
 async def test_verify_holds_beside_a_service_that_is_written_to(notelog: Running) -> None:
     """Nothing that a running service is about to write is taken for a difference."""
-
-    writing = True
-
-    async def write() -> None:
-        number = 0
-        while writing:
-            number += 1
-            note = await notelog.note(f"number {number}")
-            await notelog.patch(f"/notes/{note['id']}", {"priority": number})
-            if number % 3 == 0:
-                await notelog.delete(f"/notes/{note['id']}")
-
-    task = asyncio.create_task(write())
-    try:
+    async with writing(notelog):
         for _ in range(3):
             assert result(await beside("verify", "--data", notelog.data, "--json"))["ok"]
-    finally:
-        writing = False
-        await task
 
 
 async def test_a_crash_is_no_tampering(notelog: Running, tmp_path: Path) -> None:
