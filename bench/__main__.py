@@ -46,22 +46,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit, so that contenders are ended too
     names = list(MEASUREMENTS) if given.name == "all" else [given.name]
     failed = [name for name in names if not measured(name, given)]
-    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+    sys.exit(f"not measured, wholly or in part: {', '.join(failed)}" if failed else 0)
 
 
 def measured(name: str, given: argparse.Namespace) -> bool:
-    """Runs one measurement, prints it and writes it down; False when it failed, which does not stop the others."""
+    """Runs one measurement, prints it and writes it down; False when it, or a part of it, could not be taken."""
     idle = machine.idle_share()
     try:
         outcome = MEASUREMENTS[name](Run(given.seconds, given.rounds, given.events))
-    except Exception:
+    except report.NotMeasured as error:
+        outcome = report.left_out(name, str(error))
+    except Exception as error:
         traceback.print_exc()
-        return False
+        outcome = report.left_out(name, f"it failed ({type(error).__name__})")
     print(f"\n{outcome.markdown()}\n", flush=True)
     if given.write:
-        report.write(outcome, report.measured_on(given.seconds, given.rounds, idle))
+        report.write(outcome, report.measured_on(outcome, idle))
         picture.draw()
-    return True
+    return not outcome.not_measured
 
 
 def arguments() -> argparse.Namespace:

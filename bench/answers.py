@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 from contextlib import closing
 
-from msgspec import Struct, json
+from msgspec import Struct
 
 from bench.load import ANSWER_S_MAX, Request, Requests
 from bench.server import Server
 
 AIOHTTPS_OWN = ("date", "server", "content-length", "connection")  # which the bare handler gets too
-EPOCH = "00000000-0000-4000-8000-000000000000"
 
 
 class Answer(Struct, frozen=True):
@@ -64,19 +63,3 @@ def ask_on(connection: http.client.HTTPConnection, server: Server, request: Requ
 def fill(template: str, number: int) -> str:
     """The template with the number for its one %d, of whatever width."""
     return template % number if "%" in template else template
-
-
-def sample_answers() -> Answers:
-    """Answers of notelog's shape, for as long as there is no notelog to capture them from."""
-    note = {"id": 1, "title": "note", "description": "sample notes", "created_at": "2017-08-23T00:00:00Z"}
-    note |= {"created_by": "apcelent", "priority": 4}
-    note |= {"version": 1, "updated_at": "2026-01-01T00:00:00.000000Z", "position": 1}
-    common = {"Content-Type": "application/json", "Notelog-Epoch": EPOCH, "Notelog-Position": "1"}
-    tagged = common | {"ETag": '"1"'}
-    body = json.encode(note)
-    return Answers(
-        create=Answer(201, tagged | {"Location": "/notes/1"}, body),
-        read=Answer(200, tagged, body),
-        list=Answer(200, common, json.encode({"notes": [note] * 100, "next": None})),
-        edit=Answer(200, tagged, body),
-    )

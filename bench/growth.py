@@ -53,7 +53,7 @@ def growth(run: Run) -> Report:
             Target(f"MiB of memory, {run.events:,} events, after the load", memory, MEMORY_MIB_TARGET),
         ]
         sizes = ", ".join(f"{file.name} {file.stat().st_size / MIB:,.0f} MiB" for file in databases(place))
-        remarks = [f"large: {run.events:,} events, {notes[LARGE]:,} notes at the start; {sizes}.", *place.left_out]
+        remarks = [f"large: {run.events:,} events, {notes[LARGE]:,} notes at the start; {sizes}."]
         return Report("growth", "A large log beside a small one", tables, targets, remarks)
 
 
@@ -74,7 +74,7 @@ def prepare(place: Stage, events: int) -> dict[str, int]:
 def named(name: str) -> Contender:
     """notelog under another name, on a folder that is filled already."""
     service = notelog()
-    return Contender(name, service.start, lambda server, notes: None, service.http.requests)
+    return Contender(name, service.start, lambda server, notes: None, service.requests)
 
 
 def turns(place: Stage, run: Run, operation: str, notes: dict[str, int]) -> Samples:

@@ -49,6 +49,10 @@ class Target(Struct, frozen=True):
         return f"**missed by {abs(excess):.0%}**" if missed else "met"
 
 
+class NotMeasured(Exception):
+    """Something is not installed, without which a measurement makes no sense."""
+
+
 class Report(Struct, frozen=True):
     """A measurement's outcome."""
 
@@ -57,13 +61,16 @@ class Report(Struct, frozen=True):
     tables: Sequence[Table]
     targets: Sequence[Target] = ()
     remarks: Sequence[str] = ()
+    how: str = ""  # one sentence: how many rounds, and how long a turn was
+    not_measured: Sequence[str] = ()  # what could not be measured here, and why
 
     def markdown(self) -> str:
         """A section of the document."""
         lines = [f"## {self.title}", "", f"`python -m bench {self.name}`"]
         for table in self.tables:
             lines += ["", table.markdown()]
-        for items in (self.targets, self.remarks):
+        absent = [f"**not measured**: {reason}" for reason in self.not_measured]
+        for items in (self.targets, absent, self.remarks):
             lines += ["", *(f"- {item}" for item in items)] if items else []
         return "\n".join(lines)
 
@@ -77,7 +84,13 @@ def write(report: Report, measured_on: str) -> None:
     DOCUMENT.write_text(text if replaced else f"{text.rstrip()}\n\n{section}\n")
 
 
-def measured_on(seconds: int, rounds: int, idle_share: float) -> str:
-    """The line under a section: how long, how quiet the machine was before, and where."""
-    quiet = f"{idle_share:.0%} of the machine's CPU was idle before the start"
-    return f"*{rounds} rounds of {seconds} s a turn; {quiet}. {description()}*"
+def left_out(name: str, reason: str) -> Report:
+    """What stands in a measurement's place when there is none: nobody takes old figures for new ones."""
+    heading = re.search(f"<!-- {name} -->\n## (.*)", DOCUMENT.read_text())
+    return Report(name, heading[1] if heading else name, [], not_measured=[reason])
+
+
+def measured_on(report: Report, idle_share: float) -> str:
+    """The line under a section: how it was measured, how quiet the machine was before, and where."""
+    quiet = f"{idle_share:.0%} of the machine's CPU was idle before the start."
+    return f"*{f'{report.how} {quiet}'.strip()} {description()}*"

@@ -51,7 +51,7 @@ def create(run: Run) -> Report:
             "The tutorial's POST answers the whole collection (100 notes at its start, more with each request).",
             "PocketBase does not fsync each commit; it uses both cores.",
         ]
-        return Report("create", "Durable POST", tables, targets, [*remarks, *place.left_out])
+        return Report("create", "Durable POST", tables, targets, remarks, run.how, place.not_measured)
 
 
 def keyed(run: Run) -> Report:
@@ -70,7 +70,7 @@ def keyed(run: Run) -> Report:
             dearer = ratio(with_key[NOTELOG], plain[NOTELOG], "cpu_us")
             targets = [Target("CPU of a POST with an Idempotency-Key ÷ without", dearer, 1.3)]
         tables = [table(samples, "64 clients")]
-        return Report("keyed", "Durable POST with an Idempotency-Key", tables, targets, place.left_out)
+        return Report("keyed", "Durable POST with an Idempotency-Key", tables, targets, [], run.how, place.not_measured)
 
 
 def read(run: Run) -> Report:
@@ -99,7 +99,7 @@ def many(run: Run) -> Report:
     with stage() as place:
         place.start_with_limit(NOTES, crud(), pocketbase())
         tables = [table(measure(place, run, operation, 256), f"{operation}, 256 clients") for operation in MANY]
-        return Report("many", "256 clients", tables, [], place.left_out)
+        return Report("many", "256 clients", tables, [], [], run.how, place.not_measured)
 
 
 def single(run: Run, operation: str, title: str, limits: Sequence[tuple[str, float]]) -> Report:
@@ -110,7 +110,7 @@ def single(run: Run, operation: str, title: str, limits: Sequence[tuple[str, flo
         what = f"CPU of {title}, 64 clients"
         targets = [target for other, limit in limits for target in cpu_target(samples, what, other, limit)]
         remarks = ["The tutorial's list is the whole collection: 1,000 notes."] if operation == "list" else []
-        return Report(operation, title, [table(samples, "64 clients")], targets, [*remarks, *place.left_out])
+        return Report(operation, title, [table(samples, "64 clients")], targets, remarks, run.how, place.not_measured)
 
 
 def measure(

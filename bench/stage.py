@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 
 from msgspec import Struct, json
 
-from bench.answers import Answers, capture, sample_answers
+from bench.answers import capture
 from bench.contender import NOTES, Contender, bare, notelog
 from bench.figures import Sample
+from bench.report import NotMeasured
 from bench.server import Server
 
 Turn = Callable[[Contender, Server], Sample]
@@ -25,6 +26,11 @@ class Run(Struct, frozen=True):
     rounds: int
     events: int = 1_000_000  # in a large log
 
+    @property
+    def how(self) -> str:
+        """For a report whose contenders took turns."""
+        return f"{self.rounds} rounds of {self.seconds} s a turn."
+
 
 class Stage:
     """The running contenders of one measurement; all of them are ended when it ends."""
@@ -33,14 +39,13 @@ class Stage:
         """Use `stage()`."""
         self.folder = folder
         self._stack = stack
-        self.left_out: list[str] = []
+        self.not_measured: list[str] = []
         self.servers: dict[str, tuple[Contender, Server]] = {}
 
-    def start(self, contender: Contender, notes: int = 0, tracer: Sequence[str] = ()) -> Server | None:
-        """Starts a contender and fills it; None, with a remark, when it is not installed."""
+    def start(self, contender: Contender, notes: int = 0, tracer: Sequence[str] = ()) -> Server:
+        """Starts a contender and fills it; raises NotMeasured when it is not installed."""
         if contender.missing:
-            self.left_out.append(f"{contender.name} is left out: {contender.missing}.")
-            return None
+            raise NotMeasured(contender.missing)
         server = self._stack.enter_context(contender.start(self.folder_of(contender), tracer))
         contender.seed(server, notes)
         self.servers[contender.name] = (contender, server)
@@ -55,17 +60,19 @@ class Stage:
         return self.folder / contender.name.replace(" ", "-")
 
     def start_with_limit(self, notes: int, *others: Contender) -> None:
-        """Starts notelog, the bare handler with notelog's own answers, and the others."""
+        """Starts notelog, the bare handler with notelog's own answers, and those of the others that are installed."""
         subject = self.start(notelog(), notes)
         self.start(bare(self.answers(subject)))
         for contender in others:
-            self.start(contender, notes)
+            try:
+                self.start(contender, notes)
+            except NotMeasured as error:
+                self.not_measured.append(f"{contender.name} ({error})")
 
-    def answers(self, subject: Server | None) -> Path:
+    def answers(self, subject: Server) -> Path:
         """The file with the answers that the bare handler sends."""
         file = self.folder / "answers.json"
-        answers: Answers = capture(subject, NOTES) if subject else sample_answers()
-        file.write_bytes(json.encode(answers))
+        file.write_bytes(json.encode(capture(subject, NOTES)))
         return file
 
     def turns(self, rounds: int, turn: Turn, names: Sequence[str] = ()) -> dict[str, list[Sample]]:

@@ -23,7 +23,7 @@ Base: Any = declarative_base()
 FIELDS = ("title", "description", "created_at", "created_by", "priority")
 
 
-class Note(Base):  # type: ignore[misc]
+class Note(Base):
     """A note, as a row."""
 
     __tablename__ = "notes"
