@@ -19,6 +19,7 @@ MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
     "list": rest.listing,
     "edit": rest.edit,
     "mixed": rest.mixed,
+    "one": rest.one,
     "many": rest.many,
     "lag": lag.lag,
     "disk": disk.disk,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from math import ceil
 from statistics import median
 
 from msgspec import Struct
@@ -13,10 +14,11 @@ class Sample(Struct, frozen=True):
 
     requests_per_s: float
     cpu_us: float
-    loop_us: float
+    loop_us: float | None  # of it the event loop's thread, if it has one
     p50_ms: float
     p99_ms: float
     memory_mib: float
+    wrk_share: float  # of a core, taken by the generator
 
 
 class Spread(Struct, frozen=True):
@@ -50,14 +52,13 @@ def ratio(above: Sequence[Struct], below: Sequence[Struct], figure: str) -> Spre
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values lie (nearest rank)."""
+    """The smallest value that `share` (0 to 1) of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
 def number(value: float) -> str:
-    """Three digits that count, and no more than a reader needs: 12,300, 123, 12.3, 0.123."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    decimals: Callable[[float], int] = lambda size: 0 if size >= 100 else 1 if size >= 10 else 2  # noqa: E731
-    return f"{value:.{decimals(abs(value))}f}"
+    """Three digits that count, and no more than a reader needs: 12,345, 123, 12.3, 1.23, 0.123."""
+    size = abs(value)
+    decimals = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{decimals}f}"

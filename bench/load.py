@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
+import shutil
 import subprocess
 from pathlib import Path
 
 from msgspec import Struct, json, structs
 
 from bench.figures import Sample
+from bench.report import NotMeasured
 from bench.server import MIB, Server
 
 SCRIPT = Path(__file__).with_name("requests.lua")
@@ -58,10 +61,13 @@ class LoadFailed(Exception):
 
 
 def drive(server: Server, request: Request, clients: int, seconds: int, notes: int = 1, keyed: bool = False) -> Outcome:
-    """Loads the server for whole seconds; raises LoadFailed when an answer was no success."""
+    """Loads the server for whole seconds, with requests that it has not met yet; raises when one had no success."""
+    if shutil.which("wrk") is None:
+        raise NotMeasured("wrk is not installed")
+    server.turns += 1
     key = secrets.token_hex(12) if keyed else ""
     argv = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={ANSWER_S_MAX}s", "-s", str(SCRIPT), server.url]
-    argv += ["--", request.method, request.path, request.body, str(notes), key, str(clients), str(request.reads)]
+    argv += ["--", request.method, request.path, request.body, str(notes), key, str(server.turns), str(request.reads)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + WRK_S_EXTRA, check=False)
     if done.returncode:
         raise LoadFailed(f"{server.name}: wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
@@ -72,14 +78,23 @@ def drive(server: Server, request: Request, clients: int, seconds: int, notes: i
 
 
 def sample(server: Server, request: Request, clients: int, seconds: int, notes: int = 1, keyed: bool = False) -> Sample:
-    """One turn: the load, and the CPU that the server took for it."""
-    cpu_s, loop_s = server.cpu_s(), server.loop_cpu_s()
+    """One turn: the load, and the CPU that the server took for it, what it put off until after it included."""
+    cpu_s, loop_s, wrk_s = server.cpu_s(), server.loop_cpu_s(), children_cpu_s()
     outcome = drive(server, request, clients, seconds, notes, keyed)
+    wrk_s = children_cpu_s() - wrk_s
+    server.settled()
     return Sample(
         requests_per_s=outcome.requests / outcome.seconds,
         cpu_us=(server.cpu_s() - cpu_s) / outcome.requests * 1e6,
-        loop_us=(server.loop_cpu_s() - loop_s) / outcome.requests * 1e6,
+        loop_us=(server.loop_cpu_s() - loop_s) / outcome.requests * 1e6 if server.has_loop else None,
         p50_ms=outcome.p50_ms,
         p99_ms=outcome.p99_ms,
         memory_mib=server.memory_bytes() / MIB,
+        wrk_share=wrk_s / outcome.seconds,
     )
+
+
+def children_cpu_s() -> float:
+    """What the processes took that this one has started and seen end."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

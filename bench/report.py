@@ -36,10 +36,13 @@ class Target(Struct, frozen=True):
     reached: Spread
     limit: float
     at_least: bool = False
+    hoped_for: bool = False  # said, but neither met nor missed
 
     def __str__(self) -> str:
         """One line with the verdict."""
         sign = "≥" if self.at_least else "≤"
+        if self.hoped_for:
+            return f"{self.what}: {self.reached}; hoped for {sign} {number(self.limit)}"
         return f"{self.what}: {self.reached}; target {sign} {number(self.limit)}: {self.verdict()}"
 
     def verdict(self) -> str:

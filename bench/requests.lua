@@ -1,23 +1,26 @@
--- Requests for wrk: METHOD PATH BODY NOTES KEY SEED READS after `--`.
--- PATH may hold %d (an id, uniform over 1..NOTES), BODY may hold %d (a number that is new each time, so that
--- every edit changes something). KEY, if not empty, is the first half of an Idempotency-Key used once.
-
+-- Requests for wrk: METHOD PATH BODY NOTES KEY TURN READS after `--`.
+-- PATH may hold %d (an id, uniform over 1..NOTES), BODY may hold %d (a number that no other request of any turn has,
+-- so that every edit changes something). KEY, if not empty, is the first half of an Idempotency-Key used once.
+-- TURN is 1 for the first load of a server, 2 for its second: other ids and other numbers each time.
 -- READS in a hundred, by chance, are GETs of the path.
 
+local REQUESTS_MAX = 10000000  -- of one turn
+
 local method, path, body, notes, key, reads
-local sent = 0
+local sent
 
 function init(arguments)
    method, path, body = arguments[1], arguments[2], arguments[3]
    notes, key = tonumber(arguments[4]), arguments[5]
    math.randomseed(tonumber(arguments[6]))
+   sent = tonumber(arguments[6]) * REQUESTS_MAX
    reads = tonumber(arguments[7])
    if body ~= "" then wrk.headers["Content-Type"] = "application/json" end
 end
 
 function request()
    sent = sent + 1
-   if key ~= "" then wrk.headers["Idempotency-Key"] = key .. sent end
+   if key ~= "" then wrk.headers["Idempotency-Key"] = string.format("%s%d", key, sent) end
    if reads > 0 and math.random(100) <= reads then
       return wrk.format("GET", path:format(math.random(notes)))
    end

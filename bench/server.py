@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 READY_S_MAX = 120.0  # a log of a million events may have its tables built first
 STOP_S_MAX = 15.0  # notelog promises to stop within 10 s
 POLL_S = 0.01
+STILL_S = 1.2  # longer than notelog's tables gather events
+STILL_CPU_S = 0.011  # one tick of the kernel's clock: a process that waits wakes up now and then
+SETTLED_S_MAX = 10.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 
@@ -34,13 +37,19 @@ class Server:
     ) -> None:
         """Starts the process; without `url` waits for its line {"event": "listening", "url": …} on stderr.
 
-        A `tracer` is a command that starts the process as its one child and ends with it.
+        Those that say so have an event loop in their first thread. Settings in the shell's environment do not reach
+        the process. A `tracer` is a command that starts the process as its one child and ends with it.
         """
         self.name = name
+        self.turns = 0  # how often it was loaded
+        self.has_loop = url is None
         self._log = log
         self._traced = bool(tracer)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTELOG_")}
         with log.open("wb") as output:
-            self.process = subprocess.Popen([*tracer, *argv], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                [*tracer, *argv], stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment
+            )
         try:
             self.url = url or self._listening_url()
         except BaseException:
@@ -72,8 +81,18 @@ class Server:
         return cpu_s(Path(f"/proc/{self.pid}/stat"))
 
     def loop_cpu_s(self) -> float:
-        """User and system time of the first thread: in Python contenders the event loop's."""
+        """User and system time of the first thread: where `has_loop`, the event loop's."""
         return cpu_s(Path(f"/proc/{self.pid}/task/{self.pid}/stat"))
+
+    def settled(self) -> None:
+        """Returns when the process has done what it put off, or after `SETTLED_S_MAX`."""
+        deadline = time.monotonic() + SETTLED_S_MAX
+        before = self.cpu_s()
+        while time.monotonic() < deadline:
+            time.sleep(STILL_S)
+            if (now := self.cpu_s()) - before < STILL_CPU_S:
+                return
+            before = now
 
     def memory_bytes(self) -> int:
         """Resident memory."""

@@ -77,13 +77,17 @@ class Stage:
 
     def turns(self, rounds: int, turn: Turn, names: Sequence[str] = ()) -> dict[str, list[Sample]]:
         """A B C, A B C, …: each contender in its turn, `rounds` times."""
-        chosen = {name: pair for name, pair in self.servers.items() if not names or name in names}
-        samples: dict[str, list[Sample]] = {name: [] for name in chosen}
+        chosen = self.chosen(names)
+        samples: dict[str, list[Sample]] = {contender.name: [] for contender, _ in chosen}
         for number in range(rounds):
-            for name, (contender, server) in chosen.items():
-                progress(f"round {number + 1} of {rounds}: {name}")
-                samples[name].append(turn(contender, server))
+            for contender, server in chosen:
+                progress(f"round {number + 1} of {rounds}: {contender.name}")
+                samples[contender.name].append(turn(contender, server))
         return samples
+
+    def chosen(self, names: Sequence[str] = ()) -> list[tuple[Contender, Server]]:
+        """Those of the named contenders that run, in the order of their start; without names all."""
+        return [pair for name, pair in self.servers.items() if not names or name in names]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 from pathlib import Path
 
 import msgspec
@@ -102,6 +103,13 @@ def application(answers: Answers) -> web.Application:
     return app
 
 
+def collect_less() -> None:
+    """As notelog does: a limit has the same settings of the garbage collector as what it limits."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 def main() -> None:
     """Serves the answers in the file that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -110,7 +118,9 @@ def main() -> None:
     answers = msgspec.json.decode(parser.parse_args().answers.read_bytes(), type=Answers)
 
     async def run() -> None:
-        await serve(application(answers))
+        app = application(answers)
+        collect_less()
+        await serve(app)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
