@@ -1,44 +1,46 @@
-"""The measures for maintenance: plain loops over sqlite3 in one thread, with the standard library's JSON and no more.
+"""The measures for maintenance: plain loops over sqlite3 in one thread, row by row, with msgspec for JSON and no more.
 
-`python -m bench.plain_loops rebuild|verify|print FOLDER` does one of them on a data folder and ends.
+`python -m bench.plain_loops rebuild|verify|print FOLDER` does one of them on a data folder and ends. That they do the
+same work as the service is checked by `plain_check`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sqlite3
 import struct
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from projections.notes import Notes
 from projections.search import Search
 from projections.versions import FOREVER, MOMENT_POSITIONS, Versions
 
+TABLES = "plain.db"
 WORD = re.compile(r"[^\W_]+")
 RECORD = "position, note_id, version, type, schema, at, actor, command, part, request, meta, salt, data"
+SEEN = "position, note_id, version, type, at, actor, data"  # the columns that readers of the log see
+
+Note = dict[str, Any]
+Row = tuple[Any, ...]
 
 
 def rebuild(folder: Path) -> None:
-    """Builds the same tables, indexes and search index, statement by statement, the notes of now in a dictionary."""
-    out = folder / "plain.db"
-    out.unlink(missing_ok=True)
-    log = sqlite3.connect(f"file:{folder / 'events.db'}?mode=ro", uri=True)
-    tables = sqlite3.connect(out, isolation_level=None)
-    tables.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536")
-    for projection in (Notes(), Versions(), Search()):
-        projection.create(tables)
+    """Builds the same tables, indexes and search index as the service; the file stays until it is built again."""
+    tables = empty_tables(folder / TABLES)
     tables.execute("BEGIN")
-    known: dict[int, dict[str, Any]] = {}
+    known: dict[int, Note] = {}
     moments: dict[int, str] = {}
-    query = "SELECT position, note_id, version, type, at, actor, data FROM events ORDER BY position"
-    for row in log.execute(query):
+    for row in rows(folder, SEEN):
         before = known.get(row[1])
-        note = known[row[1]] = apply(tables, row, before)
+        note = known[row[1]] = evolved(row, before)
+        save(tables, row, before, note)
         block = (row[0] - 1) // MOMENT_POSITIONS
         moments[block] = min(note["updated_at"], moments.get(block, note["updated_at"]))
     tables.executemany("INSERT INTO moments VALUES (?, ?)", moments.items())
@@ -46,47 +48,69 @@ def rebuild(folder: Path) -> None:
         projection.index(tables)
     tables.execute("COMMIT")
     tables.close()
-    out.unlink()
 
 
-def apply(tables: sqlite3.Connection, row: tuple[Any, ...], before: dict[str, Any] | None) -> dict[str, Any]:
-    """The rows of one event."""
-    position, note_id, version, type_, at, actor, data = row
-    changes = json.loads(data)
-    when = datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def empty_tables(file: Path) -> sqlite3.Connection:
+    """The service's tables in a new file that no crash is feared for."""
+    file.unlink(missing_ok=True)
+    tables = sqlite3.connect(file, isolation_level=None)
+    tables.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536")
+    for projection in (Notes(), Versions(), Search()):
+        projection.create(tables)
+    return tables
+
+
+def evolved(row: Row, before: Note | None) -> Note:
+    """The note after an event."""
+    position, note_id, version, _, at, _, data = row
+    when = datetime.fromtimestamp(at / 1e6, UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    changes = msgspec.json.decode(data)
     note = {"id": note_id, **(before or {}), **changes, "version": version, "updated_at": when, "position": position}
     note.pop("deleted_at", None)
-    deleted = type_ == "NoteDeleted"
-    if deleted:
+    if row[3] == "NoteDeleted":
         note["deleted_at"] = when
-    body = json.dumps(note, separators=(",", ":"), ensure_ascii=False)
+    return note
+
+
+def save(tables: sqlite3.Connection, row: Row, before: Note | None, note: Note) -> None:
+    """The rows of one event."""
+    body = msgspec.json.encode(note).decode()
     created = int(datetime.fromisoformat(note["created_at"]).timestamp() * 1e6)
-    columns = (note["title"], created, when, note["created_by"], note["priority"], body)
-    if deleted:
-        tables.execute("DELETE FROM notes WHERE id = ?", (note_id,))
-        tables.execute("INSERT INTO tombstones VALUES (?, ?, ?, ?)", (note_id, position, version, body))
-    else:
-        tables.execute("DELETE FROM tombstones WHERE id = ?", (note_id,))
-        tables.execute(
-            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (note_id, position, version, *columns)
-        )
+    columns = (note["title"], created, note["updated_at"], note["created_by"], note["priority"], body)
+    save_note(tables, before, note, columns)
+    save_version(tables, row, before, note, columns)
+    if before is None or before["title"] != note["title"] or before["description"] != note["description"]:
+        words = [" ".join(WORD.findall(note[name].lower())) for name in ("title", "description")]
+        verb = "INSERT INTO" if before is None else "REPLACE INTO"
+        tables.execute(f"{verb} search (rowid, title, description) VALUES (?, ?, ?)", (note["id"], *words))
+
+
+def save_note(tables: sqlite3.Connection, before: Note | None, note: Note, columns: Row) -> None:
+    """A row of the notes, or a tombstone; the other one goes only when there is one."""
+    key = (note["id"], note["position"], note["version"])
+    if "deleted_at" in note:
+        tables.execute("DELETE FROM notes WHERE id = ?", (note["id"],))
+        tables.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", (*key, columns[-1]))
+        return
+    if before and "deleted_at" in before:
+        tables.execute("DELETE FROM tombstones WHERE id = ?", (note["id"],))
+    tables.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
+
+
+def save_version(tables: sqlite3.Connection, row: Row, before: Note | None, note: Note, columns: Row) -> None:
+    """A row of the versions, and the end of the one before."""
+    position, note_id, version, type_, _, actor, _ = row
     if before:
         tables.execute("UPDATE versions SET ended = ? WHERE position = ?", (position, before["position"]))
     tables.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (position, FOREVER, note_id, version, type_, actor, deleted, *columns),
+        (position, FOREVER, note_id, version, type_, actor, "deleted_at" in note, *columns),
     )
-    if before is None or "title" in changes or "description" in changes:
-        words = [" ".join(WORD.findall(note[name].lower())) for name in ("title", "description")]
-        verb = "INSERT INTO" if before is None else "REPLACE INTO"
-        tables.execute(f"{verb} search (rowid, title, description) VALUES (?, ?, ?)", (note_id, *words))
-    return note
 
 
 def verify(folder: Path) -> None:
     """Computes each leaf's hash from the row."""
-    log = sqlite3.connect(f"file:{folder / 'events.db'}?mode=ro", uri=True)
-    for row in log.execute(f"SELECT {RECORD} FROM events ORDER BY position"):
+    for row in rows(folder, RECORD):
         leaf_hash(*row)
 
 
@@ -106,9 +130,14 @@ def sized(value: bytes | None) -> bytes:
 
 def print_rows(folder: Path) -> None:
     """Reads and prints the rows."""
-    log = sqlite3.connect(f"file:{folder / 'events.db'}?mode=ro", uri=True)
-    for row in log.execute("SELECT position, note_id, version, type, at, actor, data FROM events ORDER BY position"):
+    for row in rows(folder, SEEN):
         print(*row)
+
+
+def rows(folder: Path, columns: str) -> Iterator[Row]:
+    """The log, in its order."""
+    log = sqlite3.connect(f"file:{folder / 'events.db'}?mode=ro", uri=True)
+    return log.execute(f"SELECT {columns} FROM events ORDER BY position")
 
 
 LOOPS = {"rebuild": rebuild, "verify": verify, "print": print_rows}
