@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("name", choices=[*MEASUREMENTS, "all"])
     parser.add_argument("--seconds", type=int, default=4, help="of load in one contender's turn (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default %(default)s)")
-    parser.add_argument("--events", type=int, default=1_000_000, help="in a large log (default %(default)s)")
+    parser.add_argument("--events", type=int, default=1_000_000, help="in a large log; notes in growth (default %(default)s)")
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave docs/BENCHMARKS.md as it is")
     return parser.parse_args()
 

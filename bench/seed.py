@@ -24,6 +24,19 @@ WORDS = ("time", "note", "plan", "idea", "list", "book", "train", "house", "rive
 AUTHORS = [f"author {number}" for number in range(100)]
 
 
+def notes_of(events: int) -> int:
+    """How many notes a log of at least two events holds: the second one is an edit too."""
+    return events - 1 - events // EDIT_EVERY
+
+
+def events_of(notes: int) -> int:
+    """The length of the log that holds so many notes."""
+    events = notes + 1
+    while (missing := notes - notes_of(events)) > 0:
+        events += missing
+    return events
+
+
 def fill(folder: Path, events: int) -> int:
     """Makes a log of so many events in an empty folder; the tables are built at the next start. The number of notes."""
     with notelog().start(folder, ()) as server:
@@ -41,6 +54,20 @@ def fill(folder: Path, events: int) -> int:
         database.execute("COMMIT")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(database.execute("SELECT max(note_id) FROM events").fetchone()[0])
+
+
+def fill_records(folder: Path, notes: int) -> None:
+    """The notes of such a log for PocketBase, straight into the tables of its folder while it does not run."""
+    chance = random.Random(SEED)
+    model = json.loads(BODY % 1) | {"created_at": "2017-08-23 00:00:00.000Z"}  # as it keeps a time itself
+    records = (creation(model, chance) | {"id": f"{number:015d}"} for number in range(1, notes + 1))
+    columns = ("id", *model)
+    values = ", ".join(f":{name}" for name in columns)
+    with closing(sqlite3.connect(folder / "pocketbase" / "data.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany(f"INSERT INTO notes ({', '.join(columns)}) VALUES ({values})", records)
+        database.execute("COMMIT")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def rows(created: dict[str, Any], edited: dict[str, Any], events: int) -> Iterator[dict[str, Any]]:

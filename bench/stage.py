@@ -51,6 +51,11 @@ class Stage:
         self.servers[contender.name] = (contender, server)
         return server
 
+    def stop(self, name: str) -> None:
+        """Ends a contender, if it was started at all; it can be started again."""
+        if name in self.servers:
+            self.server(name).stop()
+
     def server(self, name: str) -> Server:
         """A contender that was started."""
         return self.servers[name][1]
@@ -64,10 +69,14 @@ class Stage:
         subject = self.start(notelog(), notes)
         self.start(bare(self.answers(subject)))
         for contender in others:
-            try:
+            if self.is_installed(contender):
                 self.start(contender, notes)
-            except NotMeasured as error:
-                self.not_measured.append(f"{contender.name} ({error})")
+
+    def is_installed(self, contender: Contender) -> bool:
+        """Whether it can be started; what cannot is kept in `not_measured`."""
+        if contender.missing:
+            self.not_measured.append(f"{contender.name}: {contender.missing}")
+        return not contender.missing
 
     def answers(self, subject: Server) -> Path:
         """The file with the answers that the bare handler sends."""
