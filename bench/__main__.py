@@ -9,7 +9,23 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from bench import audit, cluster, crowd, disk, feed, growth, lag, machine, picture, profiles, report, rest, safety
+from bench import (
+    audit,
+    cluster,
+    crowd,
+    disk,
+    feed,
+    growth,
+    lag,
+    latency,
+    machine,
+    picture,
+    profiles,
+    report,
+    rest,
+    slow,
+    start,
+)
 from bench.stage import Run
 
 MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
@@ -25,15 +41,15 @@ MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
     "disk": disk.disk,
     "growth": growth.growth,
     "audit": audit.audit,
-    "start": safety.start,
+    "start": start.start,
     "fanout": feed.fanout,
     "realtime": feed.realtime,
     "burst": feed.burst,
-    "latency": feed.latency,
+    "latency": latency.latency,
     "hung": crowd.hung,
     "idle": crowd.idle,
     "resume": crowd.resume,
-    "slow": safety.slow,
+    "slow": slow.slow,
     "profile": profiles.profile,
     "cluster": cluster.cluster,
 }
@@ -73,7 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("name", choices=[*MEASUREMENTS, "all"])
     parser.add_argument("--seconds", type=int, default=4, help="of load in one contender's turn (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default %(default)s)")
-    parser.add_argument("--events", type=int, default=1_000_000, help="in a large log; notes in growth (default %(default)s)")
+    parser.add_argument("--events", type=int, default=1_000_000, help="in a large log; in growth, notes (%(default)s)")
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave docs/BENCHMARKS.md as it is")
     return parser.parse_args()
 

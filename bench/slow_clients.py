@@ -7,14 +7,15 @@ It says when all of them are connected, and in the end after how many seconds th
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 
+from bench.child import Child
 from bench.server import Server
 
 DRIP_S = 1.0
 GIVEN_UP_S = 60.0
+CONNECTED_S_MAX = 30.0
 CONNECTING_MAX = 100  # at once: far below the listen backlog
 BEGINNINGS = (
     b"POST /notes HTTP/1.1\r\nHost: bench\r\nX-Slow: ",
@@ -27,9 +28,12 @@ class SlowClients:
 
     def __init__(self, server: Server, of_each_kind: int) -> None:
         """Connects them all."""
-        argv = [sys.executable, "-m", "bench.slow_clients", server.host, str(server.port), str(of_each_kind)]
-        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        self._read()
+        self._child = Child("bench.slow_clients", server.host, str(server.port), str(of_each_kind))
+        try:
+            self._child.answer(CONNECTED_S_MAX)
+        except BaseException:
+            self._child.kill()
+            raise
 
     def __enter__(self) -> SlowClients:
         """Itself."""
@@ -37,32 +41,25 @@ class SlowClients:
 
     def __exit__(self, *_: object) -> None:
         """Ends the process."""
-        self._process.kill()
-        self._process.wait()
+        self._child.kill()
 
     def closed_s(self) -> float:
         """Waits until all are closed: seconds that the last one was open."""
-        return float(self._read())
-
-    def _read(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise ConnectionError("the slow clients have ended")
-        return line.strip()
+        return float(self._child.answer(GIVEN_UP_S + CONNECTED_S_MAX))
 
 
 async def run(host: str, port: int, of_each_kind: int) -> None:
-    """Connect, drip, and say when."""
+    """Connect, drip, and say when. One that cannot connect ends all: fewer would be no measurement."""
     places = asyncio.Semaphore(CONNECTING_MAX)
     connected = [asyncio.get_running_loop().create_future() for _ in range(len(BEGINNINGS) * of_each_kind)]
-    clients = [
-        asyncio.create_task(drip(host, port, BEGINNINGS[number % len(BEGINNINGS)], places, begun))
-        for number, begun in enumerate(connected)
-    ]
-    await asyncio.gather(*connected)
-    print("connected", flush=True)
-    print(max(await asyncio.gather(*clients)), flush=True)
+    async with asyncio.TaskGroup() as group:
+        clients = [
+            group.create_task(drip(host, port, BEGINNINGS[number % len(BEGINNINGS)], places, begun))
+            for number, begun in enumerate(connected)
+        ]
+        await asyncio.gather(*connected)
+        print("connected", flush=True)
+    print(max(client.result() for client in clients), flush=True)
 
 
 async def drip(host: str, port: int, beginning: bytes, places: asyncio.Semaphore, begun: asyncio.Future[None]) -> float:

@@ -16,6 +16,7 @@ import msgspec
 
 ITEMS = (b'{"type":"events"', b'{"type":"notes"')
 POSITION = b'"position":'
+EVENT = b'"note_id"'  # once in each event; quotes inside of texts are escaped
 NOWHERE = 1 << 62  # an offset with no frame behind it
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
@@ -30,17 +31,16 @@ class Frame(msgspec.Struct):
 
 
 class Subscriber(asyncio.Protocol):
-    """One connection. It remembers where to resume, and counts the frames with items."""
+    """One connection. It remembers where to resume, and counts the frames with items, and the events in them."""
 
     def __init__(self, path: str, feed: str | None, after: int | None, changed: Callable[[Subscriber], None]) -> None:
-        """`feed` None: it subscribes to nothing (a bare broadcast). `changed` is called after each frame."""
+        """`feed` None: it subscribes to nothing, each frame is one event. `changed` is called after each frame."""
         self._path, self._feed, self._after, self._changed = path, feed, after, changed
         self._rest = b""
         self._upgraded = False
         self.transport: asyncio.Transport | None = None
         self.ready = False
-        self.frames = 0
-        self.bytes = 0
+        self.frames = self.events = 0
         self.position = after or 0
         self.last = (b"", 0, 0)  # the bytes that hold the last frame with items, and where it is in them
         self.arrivals: list[tuple[int, float]] | None = None  # a list: the times of frames are kept
@@ -112,7 +112,7 @@ class Subscriber(asyncio.Protocol):
 
     def _items(self, data: bytes, start: int, end: int) -> None:
         self.frames += 1
-        self.bytes += end - start
+        self.events += 1 if self._feed is None else data.count(EVENT, start, end)
         self.last = (data, start, end)
         if self._feed is not None:
             self.position = position_of(data, start, end)

@@ -10,7 +10,6 @@ import json
 import pickle
 import resource
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,24 +19,23 @@ from typing import Any
 import msgspec
 import uvloop
 
+from bench.child import Child
 from bench.server import Server
 from bench.subscriber import Subscriber
 
-ANSWER_S_MAX = 120.0
+ANSWER_S_MAX = 120.0  # for what all of them wait for
+ASK_S_MAX = 600.0  # for a whole command: thousands that come back may have to wait several times
 CONNECTING_MAX = 500  # handshakes at once: below the listen backlog of 1,024
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What all subscribers of a process saw, and what it cost the process."""
+    """What all subscribers saw so far, and the CPU of who subscribes and who writes: their process and this one."""
 
     frames: int
-    bytes: int
-    open: int
-    position: int
+    events: int
     cpu_s: float
     clock_s: float
-    closed: dict[str, int]
-    last: str
+    last: str = ""  # the last frame with items
 
 
 class Subscribers:
@@ -45,22 +43,15 @@ class Subscribers:
 
     def __init__(self, server: Server) -> None:
         """Subscribers of this server; none is connected yet."""
-        argv = [sys.executable, "-m", "bench.subscribers", server.host, str(server.port)]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._child = Child("bench.subscribers", server.host, str(server.port))
 
     def __enter__(self) -> Subscribers:
         """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the process; it ends by itself when its stdin is closed."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """Ends the process."""
+        self._child.end()
 
     def connect(self, count: int, feed: str | None = "events", after: int | None = None, reads: bool = True) -> float:
         """Connects and waits until all have caught up; the seconds that it took."""
@@ -78,9 +69,9 @@ class Subscribers:
         """Waits until each has this position; the time (of the monotonic clock) when the last one had it."""
         return float(self._ask("reached", position=position))
 
-    def received(self, frames: int) -> float:
-        """Waits until each has received so many frames in all."""
-        return float(self._ask("received", frames=frames))
+    def received(self, events: int) -> float:
+        """Waits until each has received so many events in all; the time when the last one had."""
+        return float(self._ask("received", events=events))
 
     def lost(self) -> None:
         """Waits until all connections have ended."""
@@ -88,7 +79,8 @@ class Subscribers:
 
     def figures(self) -> Figures:
         """What they saw so far."""
-        return msgspec.convert(self._ask("figures"), Figures)
+        found = msgspec.convert(self._ask("figures"), Figures)
+        return msgspec.structs.replace(found, cpu_s=found.cpu_s + time.process_time())
 
     def arrivals(self, file: Path) -> list[list[tuple[int, float]]]:
         """For each subscriber the positions and times of the frames since this was last asked; none the first time."""
@@ -97,13 +89,8 @@ class Subscribers:
         return found
 
     def _ask(self, verb: str, **given: Any) -> Any:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({"verb": verb, **given}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise ConnectionError(f"subscribers ended while asked to {verb}")
-        answer = json.loads(line)
+        self._child.tell(json.dumps({"verb": verb, **given}))
+        answer = json.loads(self._child.answer(ASK_S_MAX))
         if "error" in answer:
             raise ConnectionError(f"subscribers: {verb}: {answer['error']}")
         return answer["answer"]
@@ -141,19 +128,25 @@ class Crowd:
         limit = asyncio.Semaphore(CONNECTING_MAX)
         while gone := [member for member in self._members if member.closed is not None]:
             again += len(gone)
-            new = [Subscriber("/ws", "events", member.position, self._changed) for member in gone]
+            new = [self._successor(member) for member in gone]
             self._members = [member for member in self._members if member.closed is None] + new
             await asyncio.gather(*(self._open(member, limit, True) for member in new))
             await self._all(lambda member: member.ready or member.closed is not None)
         return time.monotonic() - started, again - len(self._members)
 
+    def _successor(self, gone: Subscriber) -> Subscriber:
+        """Goes on where the other one was."""
+        new = Subscriber("/ws", "events", gone.position, self._changed)
+        new.frames, new.events = gone.frames, gone.events
+        return new
+
     async def reached(self, position: int) -> float:
         """See `Subscribers.reached`."""
         return await self._all(lambda member: member.position >= position)
 
-    async def received(self, frames: int) -> float:
+    async def received(self, events: int) -> float:
         """See `Subscribers.received`."""
-        return await self._all(lambda member: member.frames >= frames)
+        return await self._all(lambda member: member.events >= events)
 
     async def lost(self) -> float:
         """See `Subscribers.lost`."""
@@ -161,18 +154,11 @@ class Crowd:
 
     async def figures(self) -> dict[str, Any]:
         """See `Subscribers.figures`."""
-        closed: dict[str, int] = {}
-        for member in self._members:
-            if member.closed is not None:
-                closed[str(member.closed)] = closed.get(str(member.closed), 0) + 1
         figures = Figures(
             frames=sum(member.frames for member in self._members),
-            bytes=sum(member.bytes for member in self._members),
-            open=sum(member.closed is None for member in self._members),
-            position=min((member.position for member in self._members), default=0),
+            events=sum(member.events for member in self._members),
             cpu_s=time.process_time(),
             clock_s=time.monotonic(),
-            closed=closed,
             last=last_frame(self._members[0]) if self._members else "",
         )
         return msgspec.structs.asdict(figures)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 SOCKETS = count("slow_sockets")  # of each kind
 DRIP_EVERY_S = 1.0
 CLOSED_WITHIN_S = 20.0
-# The healthy client's requests: each a create and a read. How long they take is measured in bench/safety.py.
+# The healthy client's requests: each a create and a read. How long they take is measured in bench/slow.py.
 SAMPLES = 100
 
 LENGTH = b"Host: a\r\nContent-Length: 1000\r\n\r\n"
