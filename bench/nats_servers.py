@@ -39,6 +39,14 @@ def lasting_port() -> int:
                 return port
 
 
+def lasting_ports(count: int) -> list[int]:
+    """So many of them, no two alike."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(lasting_port())
+    return list(found)
+
+
 def nats_program() -> str | None:
     """The server, beside this Python or on the path."""
     return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
@@ -47,7 +55,8 @@ def nats_program() -> str | None:
 @contextmanager
 def three_servers(folder: Path) -> Iterator[str]:
     """The value of --log while they run; they are killed at the end."""
-    ports = [Ports(lasting_port(), lasting_port(), lasting_port()) for _ in NUMBERS]
+    free = iter(lasting_ports(3 * len(NUMBERS)))
+    ports = [Ports(next(free), next(free), next(free)) for _ in NUMBERS]
     processes = []
     try:
         for number in NUMBERS:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import time
 from pathlib import Path
 
 import uvloop
 
-from bench.contenders.nats_publish import DATA
+from bench.contenders.nats_publish import DATA, WARM_UP_S, in_parallel
 from events.jetstream_log import JetStreamLog
 from events.nats_settings import NatsSettings
 from events.record import NewEvent
 
 
 async def append(data: Path, url: str, tasks: int, seconds: float) -> dict[str, float]:
-    """Appends for so many seconds; how many were answered in a second, and the CPU of one. No tasks: catches up."""
+    """Appends for so many seconds after a warm-up; with no tasks, catches up. Events a second, and the CPU of one."""
     began, cpu_s = time.monotonic(), time.process_time()
     log = await JetStreamLog.open(data / "events.db", NatsSettings.of_url(url))
     await log.caught_up()
     done = log.head
-    if tasks:
-        done, cpu_s = 0, time.process_time()
-        began = time.monotonic()
 
-    async def work() -> None:
-        nonlocal done
-        while time.monotonic() < began + seconds:
+    async def work(ends: float) -> int:
+        done = 0
+        while time.monotonic() < ends:
             await log.append(NewEvent(None, "NoteCreated", 1, "apcelent", DATA), 0)
             done += 1
+        return done
 
-    await asyncio.gather(*(work() for _ in range(tasks)))
+    if tasks:
+        await in_parallel(work, tasks, WARM_UP_S)
+        began, cpu_s = time.monotonic(), time.process_time()
+        done = await in_parallel(work, tasks, seconds)
     rate = done / (time.monotonic() - began)
     cpu_us = (time.process_time() - cpu_s) / done * 1e6
     await log.close()

@@ -14,40 +14,56 @@ import nats
 from nats.aio.msg import Msg
 
 BATCH = 1000
+COLUMNS = "note_id, type, schema, at, actor, command, request, meta, salt, data"
+INSERT = f"INSERT INTO events (position, {COLUMNS}) VALUES ({', '.join('?' * 11)})"
+
+
+class Copy:
+    """The table, and what is to be put into it."""
+
+    def __init__(self, file: Path, events: int) -> None:
+        """A new file; it is whole with so many events."""
+        self._database = sqlite3.connect(file, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute(f"CREATE TABLE events (position INTEGER PRIMARY KEY, {COLUMNS})")
+        self._rows: list[tuple[object, ...]] = []
+        self._decode = msgspec.msgpack.Decoder(list).decode
+        self._events = events
+        self.whole = asyncio.Event()
+
+    async def take(self, message: Msg) -> None:
+        """One message; the sequence in the stream is its position."""
+        position = int(message.reply.split(".")[5])
+        self._rows.append((position, *self._decode(message.data)))
+        if len(self._rows) == BATCH or position == self._events:
+            self._write()
+        if position == self._events:
+            self.whole.set()
+
+    def _write(self) -> None:
+        self._database.execute("BEGIN")
+        self._database.executemany(INSERT, self._rows)
+        self._database.execute("COMMIT")
+        self._rows.clear()
+
+    def close(self) -> None:
+        """Closes the file; raises when an event is missing in it."""
+        (count,) = self._database.execute("SELECT count(*) FROM events").fetchone()
+        self._database.close()
+        if count != self._events:
+            raise ValueError(f"expected {self._events} events, got {count}")
 
 
 async def consume(data: Path, servers: list[str], events: int) -> dict[str, float]:
     """Messages a second, and the CPU of one, until so many are in the table."""
     connection = await nats.connect(servers)
-    database = sqlite3.connect(data / "copy.db", isolation_level=None)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    columns = "note_id, type, schema, at, actor, command, request, meta, salt, data"
-    database.execute(f"CREATE TABLE events (position INTEGER PRIMARY KEY, {columns})")
-    insert = f"INSERT INTO events (position, {columns}) VALUES ({', '.join('?' * 11)})"
-    rows: list[tuple[object, ...]] = []
-    decode = msgspec.msgpack.Decoder(list).decode
-    all_there = asyncio.Event()
+    copy = Copy(data / "copy.db", events)
     began, cpu_s = time.monotonic(), time.process_time()
-
-    def write() -> None:
-        database.execute("BEGIN")
-        database.executemany(insert, rows)
-        database.execute("COMMIT")
-        rows.clear()
-
-    async def take(message: Msg) -> None:
-        position = int(message.reply.split(".")[5])
-        rows.append((position, *decode(message.data)))
-        if len(rows) == BATCH or position == events:
-            write()
-        if position == events:
-            all_there.set()
-
-    await connection.jetstream().subscribe("notelog.*", ordered_consumer=True, cb=take, pending_msgs_limit=0)
-    await all_there.wait()
+    await connection.jetstream().subscribe("notelog.*", ordered_consumer=True, cb=copy.take, pending_msgs_limit=0)
+    await copy.whole.wait()
     taken_s, taken_cpu_s = time.monotonic() - began, time.process_time() - cpu_s
-    database.close()
+    copy.close()
     await connection.close()
     return {"per_s": events / taken_s, "cpu_us": taken_cpu_s / events * 1e6}
 
