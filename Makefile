@@ -30,7 +30,9 @@ faults-ci: .venv/dev.stamp    ## the fault tests in the counts of tests/sizes.py
 faults: .venv/dev.stamp       ## the long form of the fault tests
 	NOTELOG_FAULTS=long $(BIN)/python -m pytest -m faults
 
-bench: .venv/bench.stamp      ## all measurements, into docs/BENCHMARKS.md
+bench: .venv/bench.stamp      ## all measurements, into docs/BENCHMARKS.md; more than an hour; needs wrk, strace
+	@for program in wrk strace; do command -v $$program >/dev/null || \
+		{ echo "make bench needs $$program; install it, on Debian with apt install $$program" >&2; exit 1; }; done
 	$(BIN)/python -m bench all
 
 cluster: .venv/cluster.stamp  ## three NATS servers and three nodes on loopback, to try the distributed log

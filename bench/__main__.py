@@ -69,18 +69,27 @@ def main() -> None:
 def measured(name: str, given: argparse.Namespace) -> bool:
     """Runs one measurement, prints it and writes it down; False when it, or a part of it, could not be taken."""
     idle = machine.idle_share()
+    outcome = taken(name, Run(given.seconds, given.rounds, given.events))
+    print(f"\n{outcome.markdown()}\n", flush=True)
     try:
-        outcome = MEASUREMENTS[name](Run(given.seconds, given.rounds, given.events))
+        if given.write:
+            report.write(outcome, report.measured_on(outcome, idle))
+            picture.draw()
+    except Exception:
+        traceback.print_exc()
+        return False
+    return not outcome.not_measured
+
+
+def taken(name: str, run: Run) -> report.Report:
+    """What was measured, or why nothing was."""
+    try:
+        return MEASUREMENTS[name](run)
     except report.NotMeasured as error:
-        outcome = report.left_out(name, str(error))
+        return report.left_out(name, str(error))
     except Exception as error:
         traceback.print_exc()
-        outcome = report.left_out(name, f"it failed ({type(error).__name__})")
-    print(f"\n{outcome.markdown()}\n", flush=True)
-    if given.write:
-        report.write(outcome, report.measured_on(outcome, idle))
-        picture.draw()
-    return not outcome.not_measured
+        return report.left_out(name, f"it failed ({type(error).__name__})")
 
 
 def arguments() -> argparse.Namespace:

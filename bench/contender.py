@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from bench.answers import ask_on, connect
 from bench.load import Request, Requests
+from bench.nats_servers import lasting_port
 from bench.server import POLL_S, READY_S_MAX, Server
 
 HERE = Path(__file__).parent
@@ -54,8 +55,7 @@ class Contender(Struct, frozen=True):
 def notelog(*flags: str) -> Contender:
     """The service itself, at its default settings."""
     argv = ["-m", "service", "serve", "--port", "0", *flags, "--data"]
-    missing = None if (HERE.parent / "service" / "__main__.py").exists() else "the service is not built yet"
-    return Contender("notelog", python("notelog", *argv), seed_notes, NOTES, missing)
+    return Contender("notelog", python("notelog", *argv), seed_notes)
 
 
 def bare(answers: Path) -> Contender:
@@ -97,9 +97,9 @@ def pocketbase_program() -> str | None:
 
 
 def started_pocketbase(data: Path, tracer: Sequence[str]) -> Server:
-    """PocketBase cannot be asked for a free port, so one is looked for."""
+    """PocketBase cannot say which port it was given, so one is looked for."""
     data.mkdir(parents=True, exist_ok=True)
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{lasting_port()}"
     argv = [pocketbase_program() or "pocketbase", "serve", f"--http={address}", f"--dir={data / 'pocketbase'}"]
     argv += [f"--migrationsDir={MIGRATIONS}", "--automigrate=false", f"--hooksDir={data / 'hooks'}"]
     argv += [f"--publicDir={data / 'public'}"]
@@ -121,13 +121,6 @@ def wait_for_port(server: Server) -> None:
                 return
         time.sleep(POLL_S)
     raise server.failed("expected it to take connections")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def seed_notes(server: Server, notes: int) -> None:

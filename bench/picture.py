@@ -9,9 +9,11 @@ from msgspec import Struct
 from bench.report import DOCUMENT
 
 PICTURE = DOCUMENT.with_name("benchmarks.svg")
+NUMBER = r"[\d.,]+|inf"
+SHARES = (1 / 64, 64.0)  # what lies beyond is drawn at the edge; its label says the figure
 # The lines that `report.Target` writes.
 TARGET = re.compile(
-    r"^- (?P<what>.+): (?P<reached>[\d.,]+)(?: \((?P<low>[\d.,]+)–(?P<high>[\d.,]+)\))?; "
+    rf"^- (?P<what>.+): (?P<reached>{NUMBER})(?: \((?P<low>{NUMBER})–(?P<high>{NUMBER})\))?; "
     r"target (?P<sign>[≤≥]) (?P<limit>[\d.,]+): ",
     re.MULTILINE,
 )
@@ -37,9 +39,16 @@ def bar(found: re.Match[str]) -> Bar:
     """Where more is better the share is turned over, so that the left is always the good side."""
     limit = value(found["limit"])
     values = [value(found[name] or found["reached"]) for name in ("reached", "low", "high")]
-    shares = [limit / size if found["sign"] == "≥" else size / limit for size in values]
+    shares = [share(size, limit, found["sign"] == "≥") for size in values]
     label = f"{found['reached']} (target {found['sign']} {found['limit']})"
     return Bar(found["what"].replace("`", ""), shares[0], min(shares[1:]), max(shares[1:]), label)
+
+
+def share(size: float, limit: float, at_least: bool) -> float:
+    """A figure as a share of its target, within what is drawn."""
+    above, below = (limit, size) if at_least else (size, limit)
+    least, most = SHARES
+    return min(max(above / below, least), most) if below else most
 
 
 def value(text: str) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.contender import notelog
 from bench.load import Request, drive
-from bench.report import Report, Table
+from bench.report import NotMeasured, Report, Table
 from bench.server import Server
 from bench.stage import Run, progress, stage
 
@@ -28,19 +28,17 @@ Stack = tuple[tuple[str, ...], int]
 def profile(run: Run) -> Report:
     """A POST and a GET by id at 64 clients, each looked into for one turn."""
     spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
-    if reason := notelog().missing or (None if spy else "py-spy is not installed"):
-        return Report("profile", "Where the time goes", [], [], [f"Left out: {reason}."])
-    assert spy
+    if spy is None:
+        raise NotMeasured("py-spy is not installed")
     tables = []
     with stage() as place:
         server = place.start(notelog(), NOTES)
-        assert server
         for name, request in (("POST", notelog().requests.create), ("GET by id", notelog().requests.read)):
             progress(f"looking into {name}")
             stacks = list(looked(spy, server, request, run.seconds, place.folder))
             tables += [table(f"{name}: in it or below", below(stacks)), table(f"{name}: in it alone", alone(stacks))]
     remarks = [f"py-spy, {LOOKS_PER_S} looks a second, native code counted to the Python function that called it."]
-    return Report("profile", "Where the time goes", tables, [], remarks)
+    return Report("profile", "Where the time goes", tables, [], remarks, f"One turn of {run.seconds} s each.")
 
 
 def looked(spy: str, server: Server, request: Request, seconds: int, folder: Path) -> Iterable[Stack]:

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from msgspec import Struct, json
 
 from bench.answers import capture
 from bench.contender import NOTES, Contender, bare, notelog
 from bench.figures import Sample
+from bench.machine import file_system
 from bench.report import NotMeasured
 from bench.server import Server
 
+IN_MEMORY = ("tmpfs", "ramfs")
 Turn = Callable[[Contender, Server], Sample]
 
 
@@ -101,7 +103,9 @@ class Stage:
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """A stage in a folder of its own, which is removed in the end."""
+    """A stage in a folder of its own, which is removed in the end; raises NotMeasured where no fsync reaches a disk."""
+    if (kind := file_system(Path(gettempdir()))) in IN_MEMORY:
+        raise NotMeasured(f"temporary files are on {kind}, where nothing is durable: set TMPDIR to a folder on a disk")
     with TemporaryDirectory(prefix="notelog-bench-") as folder, ExitStack() as stack:
         yield Stage(Path(folder), stack)
 
