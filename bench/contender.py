@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.answers import ask_on, connect
+from bench.client import ask_on, connect
 from bench.load import Request, Requests
 from bench.nats_servers import lasting_port
 from bench.server import POLL_S, READY_S_MAX, Server

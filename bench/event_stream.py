@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
-from bench.answers import connect
+from bench.client import connect
 from bench.command import Turn
 from bench.server import MIB, Server
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.answers import ask, connect
+from bench.client import ask, connect
 from bench.contender import NOTES, Contender, bare, notelog, pocketbase
 from bench.figures import Sample, Spread, ratio, spread
 from bench.load import drive, sample

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from bench.answers import ask_on, connect
+from bench.client import ask_on, connect
 from bench.contender import NOTES, notelog
 from bench.figures import number, percentile, spread
 from bench.load import Request, drive

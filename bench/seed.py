@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bench.answers import ask
+from bench.client import ask
 from bench.contender import BODY, NOTES, notelog
 from bench.load import Request
 

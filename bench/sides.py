@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 
-from bench.answers import ask_on, connect
+from bench.client import ask_on, connect
 from bench.contender import BODY, NOTES, RECORDS, bare, notelog, pocketbase
 from bench.event_sources import EventSources
 from bench.server import Server

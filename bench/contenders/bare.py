@@ -15,7 +15,8 @@ import msgspec
 import uvloop
 from aiohttp import WSMsgType, web
 
-from bench.answers import Answer, Answers
+from bench.answers import Answers
+from bench.client import Answer
 from bench.contenders.listening import serve
 
 BODY_BYTES_MAX = 1024 * 1024
