@@ -141,7 +141,8 @@ def turns(
         request = getattr(contender.requests, "create" if operation == "keyed" else operation)
         held = notes.get(contender.name, notes[LARGE])
         drive(server, request, CLIENTS, WARM_UP_S, held, operation == "keyed")
-        server.settled()
+        if operation in WRITES:
+            server.settled()
         return sample(server, request, CLIENTS, seconds, held, operation == "keyed")
 
     return place.turns(rounds, turn, names)

@@ -105,10 +105,10 @@ def one(run: Run) -> Report:
 
 
 def all_at(run: Run, name: str, title: str, clients: int, operations: Sequence[str]) -> Report:
-    """Several requests at another number of clients."""
+    """Several requests at another number of clients, by fewer contenders in fewer rounds than at 64."""
     fewer = Run(run.seconds, min(run.rounds, ROUNDS_OF_OTHER_CROWDS_MAX))
     with stage() as place:
-        place.start_with_limit(NOTES, crud(), pocketbase())
+        place.start_with_limit(NOTES, pocketbase())
         tables = [table(measure(place, fewer, each, clients), f"{each}, {title}") for each in operations]
         return Report(name, title, tables, [], [], fewer.how, place.not_measured)
 
