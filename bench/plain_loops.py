@@ -129,9 +129,10 @@ def sized(value: bytes | None) -> bytes:
 
 
 def print_rows(folder: Path) -> None:
-    """Reads and prints the rows."""
+    """Reads the rows and writes each as a line of JSON."""
+    write, encode = sys.stdout.buffer.write, msgspec.json.encode
     for row in rows(folder, SEEN):
-        print(*row)
+        write(encode(row) + b"\n")
 
 
 def rows(folder: Path, columns: str) -> Iterator[Row]:
