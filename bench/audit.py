@@ -43,8 +43,8 @@ REMARKS = (
     "verify also folds every event and compares each row of the tables, and the search index with its words; "
     "its memory is that of its two processes together.",
     "The plain loops: one thread, sqlite3 row by row, msgspec for JSON; rebuild keeps all notes in a dictionary and "
-    "builds the same tables, indexes and search index; leaves hashes each record; print writes seven columns as a line of JSON. "
-    "That tables and hashes are the same as the service's was compared before, row by row.",
+    "builds the same tables, indexes and search index; leaves hashes each record; print writes seven columns as a line "
+    "of JSON. That tables and hashes are the same as the service's was compared before, row by row.",
     "NDJSON is GET /events read by one client; export is `notelog export`, whose lines hold the whole record.",
 )
 
