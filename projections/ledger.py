@@ -107,7 +107,7 @@ def require_consistent(connection: sqlite3.Connection) -> None:
         return
     try:
         now = merkle.root(partial(select_tile, connection), last.size)
-    except AssertionError as short:
+    except merkle.MissingHashes as short:
         raise LedgerContradicted(f"hashes are missing from the ledger: {short}") from short
     if now != last.root:
         raise LedgerContradicted(f"the tree of {last.size} events is another one than when its root was stored")

@@ -35,7 +35,10 @@ def select_ledger_checkpoint(ledger: Path) -> Checkpoint | None:
 
 
 def copy_ledger(ledger: Path, copy: Path, checkpoint: Checkpoint) -> None:
-    """Bring the copy up to the checkpoint, in one transaction, with only what it does not have. ``LedgersDiffer``."""
+    """Bring the copy up to the checkpoint, in one transaction, with only what it does not have.
+
+    Raises ``LedgersDiffer``, and ``MissingHashes`` where one of the two has not all of its tree.
+    """
     source = _reading(ledger)
     target = sqlite3.connect(copy, isolation_level=None)
     try:
@@ -72,6 +75,8 @@ def _copy_tiles(source: sqlite3.Connection, target: sqlite3.Connection, before: 
         for number in range(first.get(level, 0), full + (width > 0)):
             hashes = merkle.TILE_HASHES if number < full else width
             tile = select_tile(source, level, number)[: hashes * HASH_BYTES]
+            if len(tile) < hashes * HASH_BYTES:
+                raise merkle.MissingHashes(level, number)
             target.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (level, number, tile))
 
 

@@ -16,20 +16,31 @@ ReadTile = Callable[[int, int], bytes]
 """From level and number to the tile's hashes, one after the other: at least as many as the tree in question has."""
 
 
+class MissingHashes(Exception):
+    """A tile has fewer hashes than the tree of that size needs: the file was damaged, or changed."""
+
+    def __init__(self, level: int, number: int) -> None:
+        super().__init__(f"tile {level}/{number} is shorter than the tree")
+
+
 def node(left: bytes, right: bytes) -> bytes:
     """The hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def grow(read: ReadTile, size: int, leaf_hashes: list[bytes]) -> dict[tuple[int, int], bytes]:
-    """The tiles that change when the tree of ``size`` leaves gets more, by level and number, as they then are."""
+    """The tiles that change when the tree of ``size`` leaves gets more, by level and number, as they then are.
+
+    This and all that follows raises ``MissingHashes``.
+    """
     changed: dict[tuple[int, int], bytes] = {}
     level, start, hashes = 0, size, leaf_hashes
     while hashes:
         full: list[bytes] = []
         for number, offset, part in _by_tile(start, hashes):
             before = read(level, number)[: offset * HASH_BYTES] if offset else b""
-            assert len(before) == offset * HASH_BYTES, f"tile {level}/{number} is shorter than the tree"
+            if len(before) < offset * HASH_BYTES:
+                raise MissingHashes(level, number)
             changed[level, number] = tile = before + b"".join(part)
             if len(tile) == TILE_HASHES * HASH_BYTES:
                 full.append(combined(split(tile)))
@@ -100,7 +111,8 @@ def _subtree(read: ReadTile, height: int, start: int) -> bytes:
     level, above = divmod(height, TILE_HEIGHT)
     number, offset = divmod(start >> (level * TILE_HEIGHT), TILE_HASHES)
     hashes = split(read(level, number))[offset : offset + (1 << above)]
-    assert len(hashes) == 1 << above, f"tile {level}/{number} is shorter than the tree"
+    if len(hashes) < 1 << above:
+        raise MissingHashes(level, number)
     return combined(hashes)
 
 

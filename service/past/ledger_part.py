@@ -33,8 +33,7 @@ class LedgerPart:
         self._keeper: LedgerKeeper | None = None
         self._book: LedgerBook | None = None
         self._folder = folder
-        # With the embedded log, a key that is there before the start has signed.
-        self._has_signed = settings.log == "sqlite" and key_path(settings.ledger_key, folder).exists()
+        self._has_signed = has_signed(settings, folder)  # asked before the key is made
         self._key = ledger_key(settings, folder)
 
     async def open(self, log: EventLog, ancestors: list[Parent], others: Written) -> None:
@@ -44,11 +43,9 @@ class LedgerPart:
         await replica_is_there(self._folder.ledger, log)
         epochs = [ancestor.epoch for ancestor in ancestors]
         # What came from elsewhere, by a copy or an import, was not signed under this epoch.
-        own_events = log.head - (ancestors[0].position if ancestors else 0)
+        expected = self._has_signed and log.head > (ancestors[0].position if ancestors else 0)
         try:
-            self._book = await LedgerBook.open(
-                self._folder.ledger, log, epochs, expected=self._has_signed and own_events > 0
-            )
+            self._book = await LedgerBook.open(self._folder.ledger, log, epochs, expected=expected)
         except LedgerDoesNotFit as error:
             logger.error("the ledger does not fit the log: nothing is signed", error=str(error))
             self.runner = Runner(log, Ledger(), others)
@@ -78,6 +75,11 @@ class LedgerPart:
         """Close the file, after the log: it notes where that ended. Never opened is fine."""
         if self._book is not None:
             await self._book.close()
+
+
+def has_signed(settings: Settings, folder: DataFolder) -> bool:
+    """Whether a log with events of its own has been signed: with the embedded log, the first start makes the key."""
+    return settings.log == "sqlite" and key_path(settings.ledger_key, folder).exists()
 
 
 def ledger_key(settings: Settings, folder: DataFolder) -> Ed25519PrivateKey | None:

@@ -21,10 +21,11 @@ from events.errors import FolderError
 from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder, reading_uri
 from events.store import APPLICATION_ID, FORMAT, select_head
 from projections.ledger import Ledger
+from projections.ledger_book import LOST
 from projections.ledger_copy import select_ledger_checkpoint
 from projections.rebuild import of_notes, open_any_file, select_epoch
 from projections.tables import Checkpoint, select_checkpoint
-from service.past.ledger_part import key_path
+from service.past.ledger_part import has_signed, key_path
 from service.settings import Secret, Settings, WrongSetting, without_password
 from service.terminal.file_system import NETWORK, PASSING, FileSystem, file_system_of
 from service.version import VERSION
@@ -96,7 +97,9 @@ def examine(data: Path, settings: Settings, wrong: list[WrongSetting]) -> Report
     try:
         log = _log(folder)
         remarks += _about_log(folder, settings, log)
-        projections = {name: ProjectionState(*found) for name, found in _projections(folder, log, remarks)}
+        signed = has_signed(settings, folder) and log.head > (log.parent_position or 0)
+        found = _projections(folder, log, signed, remarks)
+        projections = {name: ProjectionState(*state) for name, state in found}
     except (FolderError, sqlite3.Error) as error:
         remarks.append(Remark("error", "log", f"{error}; see --data"))
     return Report(
@@ -219,11 +222,15 @@ def _about_log(folder: DataFolder, settings: Settings, log: LogState) -> Iterato
         yield Remark("warning", "log", "it is a copy that was not started yet: its first start gives it a new epoch")
 
 
-def _projections(folder: DataFolder, log: LogState, remarks: list[Remark]) -> Iterator[tuple[str, tuple[int, int]]]:
+def _projections(
+    folder: DataFolder, log: LogState, signed: bool, remarks: list[Remark]
+) -> Iterator[tuple[str, tuple[int, int]]]:
     """Each projection's checkpoint and lag; what is wrong with one, or with its file, goes to the remarks."""
     for name, number, found in [*_read(folder.notes, _of_notes, remarks), *_read(folder.ledger, _of_ledger, remarks)]:
         if found is None:
-            remarks.append(Remark("warning", name, "is not built yet: the next start builds it"))
+            lost = name == Ledger.name and signed
+            unbuilt = Remark("warning", name, "is not built yet: the next start builds it")
+            remarks.append(Remark("error", name, LOST) if lost else unbuilt)
             continue
         remarks += _about_projection(log, number, found)
         yield name, (found.position, log.head - found.position)

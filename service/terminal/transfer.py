@@ -17,6 +17,7 @@ from events.log import PAGE_EVENTS_MAX
 from events.store import select_head
 from events.transfer import LINE_BYTES_MAX, exported, import_log
 from projections.ledger_copy import LedgersDiffer, copy_ledger, select_ledger_checkpoint
+from projections.merkle import MissingHashes
 from projections.rebuild import open_log_file, pages, select_epoch
 from projections.tables import Checkpoint, discard
 from service.cluster import nats_settings
@@ -127,7 +128,7 @@ def backup_command(data: Path, destination: Path, as_json: bool) -> None:
 class LedgerNotCopied(NotelogError):
     """The log was copied, and its ledger cannot be read or written."""
 
-    def __init__(self, error: sqlite3.Error) -> None:
+    def __init__(self, error: sqlite3.Error | MissingHashes) -> None:
         super().__init__(f"the log was copied, its ledger was not: {error}; see notelog verify")
 
 
@@ -147,7 +148,7 @@ def _copy_ledger(
     try:
         if checkpoint is not None and checkpoint.epoch == epoch:
             copy_ledger(folder.ledger, copy.ledger, checkpoint)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, MissingHashes) as error:
         raise LedgerNotCopied(error) from error
 
 

@@ -294,6 +294,17 @@ async def test_a_sick_source_is_not_blamed_on_the_copy(closed: Path) -> None:
         assert b"another destination" not in done.stderr
 
 
+async def test_a_ledger_without_all_of_its_tree_is_told(closed: Path) -> None:
+    """A ledger that lacks hashes does not keep the log from being copied: exit code 1 and one line that says so."""
+    short, copy = copied(closed, closed.parent / "short"), closed.parent / "copy"
+    with closing(sqlite3.connect(short / "ledger.db")) as ledger:
+        ledger.execute("UPDATE tiles SET hashes = substr(hashes, 1, 32)")
+        ledger.commit()
+    done = await beside("backup", "--data", short, copy)
+    assert (done.returncode, len(done.stderr.splitlines()), b"ledger" in done.stderr) == (1, 1, True)
+    assert found_in(copy / "events.db") == found_in(closed / "events.db")
+
+
 async def test_a_full_disk_ends_with_a_line(closed: Path) -> None:
     """What cannot be printed is said in one line, with exit code 1."""
     for command in ("export", "replay --as-of 5", "replay --as-of 5 --json"):

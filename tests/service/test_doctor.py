@@ -105,6 +105,18 @@ async def test_a_file_that_cannot_be_read_is_blamed_itself(notelog: Running) -> 
     assert found["log"]["head"] == 1
 
 
+async def test_a_lost_ledger_is_an_error(notelog: Running) -> None:
+    """The ledger of a log that was signed is never built over: doctor says the same of a lost one as the next start."""
+    await notelog.note()
+    await notelog.stop()
+    (notelog.data / "ledger.db").unlink()
+    code, found = await report(notelog.data)
+    assert (code, errors(found)) == (1, ["ledger"])
+    (notelog.data / "ledger-key.pem").unlink()
+    code, found = await report(notelog.data)
+    assert (code, errors(found)) == (0, [])
+
+
 def test_the_file_system_is_the_nearest_one(tmp_path: Path) -> None:
     """A folder that is not there yet lies where the nearest one above it does; /proc is known for what it is."""
     assert file_system_of(tmp_path / "a" / "b").mount == file_system_of(tmp_path).mount
