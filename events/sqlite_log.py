@@ -138,10 +138,11 @@ class SqliteLog(EventStore):
             self._fail(batch, unknown)
         else:
             self._fault = None
-            self._show(written.records)
-            self.on_commit(len(written.records), written.commit_s)
+            # All in one turn of the loop; those who wait for an answer go on first, then those who follow the log.
             for pending, outcome in zip(batch, written.outcomes, strict=True):
                 pending.settle(outcome)
+            self._show(written.records)
+            self.on_commit(len(written.records), written.commit_s)
 
     def _fail(self, batch: list["_Pending"], error: LogError) -> None:
         for pending in batch:
