@@ -3,51 +3,28 @@
 It reads no event: whether the data holds is for ``notelog verify`` to say.
 """
 
-import os
-import platform
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from events.copies import is_copy, select_ancestors, select_parent
 from events.errors import FolderError
-from events.folder import RESERVE_BYTES, RESERVE_SHARE, DataFolder, reading_uri
+from events.folder import DataFolder, reading_uri
 from events.store import APPLICATION_ID, FORMAT, select_head
 from projections.ledger import Ledger
 from projections.ledger_book import LOST
 from projections.ledger_copy import select_ledger_checkpoint
 from projections.rebuild import of_notes, open_any_file, select_epoch
 from projections.tables import Checkpoint, select_checkpoint
-from service.past.ledger_part import has_signed, key_path
+from service.past.ledger_part import has_signed
 from service.settings import Secret, Settings, WrongSetting, without_password
-from service.terminal.file_system import NETWORK, PASSING, FileSystem, file_system_of
-from service.version import VERSION
-
-# sqlite.org/wal.html#walresetbug
-SQLITE_SOUND = (3, 51, 3)
-WAL_RESET = (
-    "SQLite before 3.51.3 can corrupt a file when one connection checkpoints while another commits (the WAL-reset "
-    "bug). notelog is safe: one connection of one process does all commits and checkpoints of a file. Let no other "
-    "program write to the files, and take copies with notelog backup, not with tools that checkpoint"
-)
-PACKAGES = ("aiohttp", "aiosqlite", "msgspec", "orjson", "uvloop")
-
-Level = Literal["error", "warning"]
-
-
-class Remark(Struct, frozen=True):
-    """Something that is wrong (``error``), or that an operator should know (``warning``), and what to do."""
-
-    level: Level
-    about: str
-    detail: str
+from service.terminal.file_system import FileSystem, file_system_of
+from service.terminal.surroundings import Remark, about_folder, about_place, about_sqlite, versions
 
 
 class LogState(Struct, frozen=True):
@@ -92,7 +69,7 @@ def examine(data: Path, settings: Settings, wrong: list[WrongSetting]) -> Report
     remarks = [Remark("error", "settings", without_password(str(error))) for error in wrong]
     place = file_system_of(data)
     file_bytes = {file.name: file.stat().st_size for file in folder.files() if file.exists()}
-    remarks += [*_about_sqlite(), *_about_place(place, sum(file_bytes.values())), *_about_folder(folder, settings)]
+    remarks += [*about_sqlite(), *about_place(place, sum(file_bytes.values())), *about_folder(folder, settings)]
     log, projections = None, {}
     try:
         log = _log(folder)
@@ -104,7 +81,7 @@ def examine(data: Path, settings: Settings, wrong: list[WrongSetting]) -> Report
         remarks.append(Remark("error", "log", f"{error}; see --data"))
     return Report(
         all(remark.level != "error" for remark in remarks),
-        _versions(),
+        versions(),
         shown_settings(settings),
         place,
         file_bytes,
@@ -124,64 +101,6 @@ def _shown(value: object) -> object:
     if isinstance(value, Secret):
         return "(hidden)"
     return without_password(str(value)) if isinstance(value, Path | str) else value
-
-
-def _versions() -> dict[str, str]:
-    found = {name: _version(name) for name in PACKAGES}
-    return {
-        "notelog": VERSION,
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "system": platform.platform(),
-        **{name: number for name, number in found.items() if number is not None},
-    }
-
-
-def _version(package: str) -> str | None:
-    """None: it is not installed; only uvloop can be missing."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _about_sqlite() -> Iterator[Remark]:
-    if sqlite3.sqlite_version_info < SQLITE_SOUND:
-        yield Remark("warning", "sqlite", f"this is {sqlite3.sqlite_version}: {WAL_RESET}")
-
-
-def _about_place(place: FileSystem, data_bytes: int) -> Iterator[Remark]:
-    if place.kind in NETWORK:
-        yield Remark(
-            "error", "file system", f"{place.mount} is {place.kind}, on a network: SQLite's locks do not hold there, "
-            "and the log can be lost; use a disk of this machine"
-        )  # fmt: skip
-    elif place.kind in PASSING:
-        yield Remark(
-            "warning", "file system", f"{place.mount} is {place.kind}: its files go with {PASSING[place.kind]}; "
-            "mount a disk there if the notes are to stay"
-        )  # fmt: skip
-    reserve_bytes = min(RESERVE_BYTES, int(place.size_bytes * RESERVE_SHARE))
-    if place.free_bytes < reserve_bytes:
-        detail = f"{place.free_bytes} bytes are free: below {reserve_bytes} the log takes no writes; make room"
-        yield Remark("error", "disk", detail)
-    elif place.free_bytes < data_bytes:
-        detail = f"{place.free_bytes} bytes are free, the data has {data_bytes}: a rebuild beside it needs more room"
-        yield Remark("warning", "disk", detail)
-
-
-def _about_folder(folder: DataFolder, settings: Settings) -> Iterator[Remark]:
-    if not folder.path.is_dir():
-        return
-    if folder.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield Remark(
-            "warning", "folder", f"others on this machine can look into {folder.path}: chmod 700 {folder.path}"
-        )
-    if not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
-        yield Remark("error", "folder", f"{folder.path} cannot be written by this user: give it to the service's user")
-    key = key_path(settings.ledger_key, folder)
-    if key.exists() and key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield Remark("error", "ledger key", f"others on this machine can read {key}: chmod 600 {key}")
 
 
 def _holder(folder: DataFolder) -> str | None:
