@@ -20,6 +20,7 @@ from bench import (
     latency,
     machine,
     picture,
+    processor,
     profiles,
     report,
     rest,
@@ -50,6 +51,7 @@ MEASUREMENTS: dict[str, Callable[[Run], report.Report]] = {
     "idle": crowd.idle,
     "resume": crowd.resume,
     "slow": slow.slow,
+    "processor": processor.processor,
     "profile": profiles.profile,
     "cluster": cluster.cluster,
 }
