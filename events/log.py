@@ -90,6 +90,13 @@ class EventLog(ABC):
         """The events of one note after a version, in order, in pages like those of ``read``."""
 
     @abstractmethod
+    def last_of(self, note_id: int, after: int) -> int:
+        """The position of the note's last event, if that is past ``after``; ``after``, if the note has none there.
+
+        Told at once, from memory: where that does not reach back to ``after``, the answer is the head.
+        """
+
+    @abstractmethod
     async def find(self, command: bytes) -> RecordedEvent | None:
         """The record that the command appended, or None."""
 

@@ -1,17 +1,11 @@
-"""``events.db``: opening it, and reading it. What every engine of the log shares.
-
-Reads near the head are served from the tail, a copy in memory of the newest records, bounded in bytes: all who follow
-the log at its end (projections, feeds) cost one read of the file together, which is none.
-"""
+"""``events.db``: opening it, and reading it. What every engine of the log shares."""
 
 import secrets
 import sqlite3
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
-from itertools import accumulate
 from pathlib import Path
 
 from events.copies import is_copy, renew_epoch
@@ -19,12 +13,11 @@ from events.database import Database, Reader, open_reader, open_writer
 from events.errors import AnotherEngine, BrokenLog, FolderError, NewerFormat, NotANotelogFile
 from events.log import PAGE_BYTES_MAX, PAGE_EVENTS_MAX, EventLog
 from events.record import COLUMNS, INTEGER_MAX, RecordedEvent
+from events.tail import Tail
 from events.watermark import Watermark
 
 APPLICATION_ID = 0x6E6C6F67  # "nlog", sqlite.org/pragma.html#pragma_application_id
 FORMAT = 1
-# What a follower may lag behind and still be served from memory: at 1 KiB an event, 8,000 events.
-TAIL_BYTES_MAX = 8 * 1024 * 1024
 # How many commands are looked up in one statement.
 COMMANDS_MAX = 64
 
@@ -59,6 +52,11 @@ class EventStore(EventLog):
         self, note_id: int, after_version: int = 0, limit: int = PAGE_EVENTS_MAX
     ) -> list[RecordedEvent]:
         return await self._pages.read(partial(select_stream, note_id=note_id, after_version=after_version, limit=limit))
+
+    def last_of(self, note_id: int, after: int) -> int:
+        if after >= self.head:
+            return after
+        return self._tail.last_of(note_id, after) or self.head
 
     async def find(self, command: bytes) -> RecordedEvent | None:
         return await self._points.read(partial(select_command, command=command))
@@ -127,36 +125,6 @@ class EventStore(EventLog):
             assert records[0].position == self.head + 1, f"expected {self.head + 1}, got {records[0].position}"
             self._tail.extend(records)
             self._head.raise_to(records[-1].position)
-
-
-class Tail:
-    """The newest records in memory, without a gap, at most ``TAIL_BYTES_MAX`` of them (about: see ``extend``)."""
-
-    def __init__(self) -> None:
-        self._records: list[RecordedEvent] = []
-        self._ends: list[int] = []
-        """Bytes of all records ever taken, up to and with each: so a page is bounded without looking at its records."""
-        self._start = 0
-
-    def extend(self, records: list[RecordedEvent]) -> None:
-        """Take the next records; when there are too many, the older half goes (so each is moved once or twice)."""
-        self._records += records
-        end = self._ends[-1] if self._ends else self._start
-        self._ends += accumulate((record.size_bytes for record in records), initial=end)
-        del self._ends[-len(records) - 1]
-        while self._ends[-1] - self._start > TAIL_BYTES_MAX and len(self._records) > 1:
-            gone = len(self._records) // 2
-            self._start = self._ends[gone - 1]
-            del self._records[:gone], self._ends[:gone]
-
-    def page(self, after: int, limit: int) -> list[RecordedEvent] | None:
-        """The records after a position, or None when the tail does not reach back so far."""
-        if not self._records or after + 1 < self._records[0].position:
-            return None
-        first = after + 1 - self._records[0].position
-        before = self._ends[first - 1] if first else self._start
-        full = bisect_right(self._ends, before + PAGE_BYTES_MAX, first, min(first + limit, len(self._ends)))
-        return self._records[first : max(full, first + 1)]
 
 
 def bounded(records: Iterable[RecordedEvent]) -> list[RecordedEvent]:

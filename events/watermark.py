@@ -36,6 +36,11 @@ class Watermark:
         self._waiters.clear()
         self._cancelled = 0
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it will not rise any more."""
+        return self._fault is not None
+
     def resume(self) -> None:
         """It rises again after a ``stop``."""
         self._fault = None

@@ -1,4 +1,8 @@
-"""Read your writes: a read waits until the tables show what this process knew when the read arrived."""
+"""Read your writes: a read waits until the tables show what this process knew when the read arrived.
+
+Who asks for one note waits for the last event of that note only: most have not changed for long, and the tables can
+gather what is new instead of being called for each.
+"""
 
 import asyncio
 
@@ -8,6 +12,9 @@ from service.errors import TooFarBehind
 
 # How long a read waits for the tables. Usually they are there at once; longer than this is a fault to be told.
 WAIT_S = 5.0
+# What the tables may gather at full load. If there is more, they fall behind; then whoever asks for any note waits, so
+# that changes of notes cannot outrun the tables for long.
+GATHERED_EVENTS_MAX = 250
 
 
 class Freshness:
@@ -22,9 +29,14 @@ class Freshness:
         """The position up to which the notes table shows the log."""
         return self._checkpoint.value
 
-    def at_head(self, min_position: int = 0) -> bool:
-        """Whether ``reach_head`` would return at once. To ask costs less than to wait for nothing."""
-        return self._checkpoint.value >= self._log.head and self._checkpoint.value >= min_position
+    def needed_for(self, note_id: int, min_position: int = 0) -> int:
+        """What the table must show so that the note in it is the note as of the head of now, and ``min_position``.
+
+        Where that is not past ``checkpoint``, it is so already: to ask costs less than to wait for nothing.
+        """
+        head, shown = self._log.head, self._checkpoint.value
+        gathering = head - shown <= GATHERED_EVENTS_MAX and not self._checkpoint.stopped
+        return max(self._log.last_of(note_id, shown) if gathering else head, min_position)
 
     async def reach(self, position: int) -> None:
         """Return when the notes table shows ``position``.

@@ -110,7 +110,7 @@ class CommandLoop:
 
     async def _state(self, note_id: int) -> Note:
         """The note as of everything this process knows to be in the log."""
-        await self._freshness.reach(self._log.head)
+        await self._freshness.reach(self._freshness.needed_for(note_id))
         row = await self._queries.note(note_id)
         if row is None:
             raise NoSuchNote(note_id)

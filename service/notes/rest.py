@@ -73,6 +73,7 @@ class NotesApi:
         *,
         audit: AuditApi,
     ) -> None:
+        self._log = log
         self._epoch = log.epoch
         self._queries = queries
         self._freshness = freshness
@@ -118,13 +119,14 @@ class NotesApi:
         if query != NoteQuery():
             return await self._audit.note(request, query)
         note_id = requests.note_id(request)
-        if not self._freshness.at_head(min_position := requests.min_position(request)):
-            await self._freshness.reach_head(min_position)
-        checkpoint = self._freshness.checkpoint
+        head, min_position = self._log.head, requests.min_position(request)
+        if (needed := self._freshness.needed_for(note_id, min_position)) > self._freshness.checkpoint:
+            await self._freshness.reach(needed)
+        shown = max(head, self._freshness.checkpoint)
         row = await self._queries.note(note_id)
         if row is None or row.deleted:
             raise _missing(note_id, row)
-        headers = self._headers(max(checkpoint, row.position))
+        headers = self._headers(max(shown, row.position))
         headers["ETag"] = tag = f'"{row.version}"'
         if requests.matches(request.headers.get("If-None-Match"), tag):
             return web.Response(status=304, headers=headers)

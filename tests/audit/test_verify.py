@@ -49,7 +49,7 @@ async def test_everything_holds_after_a_stop_in_order(closed: Path) -> None:
 
 
 def edited(log: sqlite3.Connection) -> None:
-    log.execute("UPDATE events SET data = replace(data, '\"', '\" ') WHERE position = 300")
+    log.execute("UPDATE events SET data = data || ' ' WHERE position = 300")
 
 
 def removed(log: sqlite3.Connection) -> None:

@@ -6,12 +6,12 @@ import tracemalloc
 import pytest
 
 from events import log as contract
-from events import store
+from events import tail
 from events.errors import LogBusy
 from events.log import EventLog
 from events.store import EventStore
 from events.subscription import follow
-from tests.engines import Engine, creation
+from tests.engines import Engine, creation, edit
 
 LARGE = '{"description":"' + "x" * 60_000 + '"}'
 WIDE = '{"description":"' + "\N{GRINNING FACE}" * 60_000 + '"}'  # four bytes a character in memory
@@ -58,7 +58,7 @@ async def test_the_tail_is_bounded(log: EventStore) -> None:
     for _ in range(3):
         await fill(log, 100, LARGE)
     held = log._tail._records
-    assert 0 < sum(record.size_bytes for record in held) <= store.TAIL_BYTES_MAX
+    assert 0 < sum(record.size_bytes for record in held) <= tail.TAIL_BYTES_MAX
     positions = [record.position async for record in first(log, 300)]
     assert positions == list(range(1, 301))
 
@@ -106,3 +106,22 @@ async def first(log: EventLog, events: int):  # type: ignore[no-untyped-def]
             yield record
         if page[-1].position == events:
             return
+
+
+async def test_the_last_event_of_a_note(log: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a note the last position past another one is told, or that other; where memory does not reach, the head."""
+    monkeypatch.setattr(tail, "TAIL_BYTES_MAX", 20_000)
+    last: dict[int, int] = {}
+    for number in range(60):
+        if number % 3:
+            note_id = 1 + number % len(last)
+            record = (await log.append(edit(note_id), last[note_id])).record
+        else:
+            record = (await log.append(creation(), 0)).record
+        last[record.note_id] = record.position
+    held = log._tail._records[0].position
+    assert 1 < held < 60
+    for after in range(61):
+        for note_id in range(1, 22):
+            known = max(after, last.get(note_id, 0))
+            assert log.last_of(note_id, after) == (known if after >= held - 1 else 60)

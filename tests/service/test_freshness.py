@@ -39,6 +39,41 @@ async def test_reads_wait_for_writes(notelog: Running, held_up: threading.Event)
     assert all(answer.position >= 1 for answer in (one, all_, other))
 
 
+async def test_a_note_that_did_not_change_is_not_waited_for(notelog: Running, held_up: threading.Event) -> None:
+    """While the table gathers, a note without new events is read and changed at once, at the head; one with waits."""
+    held_up.set()
+    await notelog.note()
+    await notelog.get("/notes/1")
+    held_up.clear()
+    other = await notelog.note()
+    read = await notelog.get("/notes/1")
+    assert (read.status, read.json["version"], read.position) == (200, 1, other["position"])
+    assert (await notelog.patch("/notes/1", {"priority": 1})).json["version"] == 2
+    waiting = [asyncio.create_task(notelog.get(path)) for path in ("/notes/1", "/notes/2", "/notes")]
+    waiting += [asyncio.create_task(notelog.patch(f"/notes/{number}", {"priority": 2})) for number in (1, 2)]
+    assert (await notelog.get("/healthz")).status == 200
+    assert not any(task.done() for task in waiting)
+    held_up.set()
+    assert [answer.status for answer in await asyncio.gather(*waiting)] == [200] * 5
+
+
+async def test_a_table_that_falls_behind_is_waited_for(
+    notelog: Running, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond what a table may gather nobody goes ahead of it: not even for a note that did not change."""
+    monkeypatch.setattr(freshness, "WAIT_S", 0.1)
+    monkeypatch.setattr(freshness, "GATHERED_EVENTS_MAX", 1)
+    held_up.set()
+    await notelog.note()
+    await notelog.get("/notes/1")
+    held_up.clear()
+    await notelog.note()
+    assert (await notelog.get("/notes/1")).status == 200
+    await notelog.note()
+    problem(await notelog.get("/notes/1"), 503, "behind")
+    problem(await notelog.patch("/notes/1", {"priority": 1}), 503, "behind")
+
+
 async def test_a_table_that_is_behind_too_long(
     notelog: Running, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
