@@ -86,7 +86,7 @@ def idle(run: Run) -> Report:
         figures = {"notelog": crowd(ours, "events"), "bare aiohttp": crowd(theirs, None)}
     rows = [[name, *(number(figure) for figure in found)] for name, found in figures.items()]
     table = Table([f"{MANY:,} idle connections", "KiB each", "s to connect", "s for one event to reach all"], rows)
-    target = Target("KiB each", spread([figures["notelog"][0]]), 24)
+    target = Target("KiB for each idle connection", spread([figures["notelog"][0]]), 24)
     return Report("idle", "Idle connections", [table], [target], how="Once for each.")
 
 

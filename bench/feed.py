@@ -45,7 +45,7 @@ def fanout(run: Run) -> Report:
     tables = []
     for crowd in CROWDS:
         with stage() as place, beside_bare(place, crowd) as both:
-            table, beside = compare(run.rounds, both, *one_at_a_time(run), 1.3)
+            table, beside = compare(run.rounds, both, *one_at_a_time(run), (f"to {crowd:,}", 1.3))
             tables.append(table)
     return Report("fanout", "Fan-out, one event at a time", tables, [beside], [FAIRNESS, GENERATOR], run.how)
 
@@ -53,7 +53,7 @@ def fanout(run: Run) -> Report:
 def realtime(run: Run) -> Report:
     """The same to 1,000 subscribers, beside the realtime feed of PocketBase."""
     with stage() as place, beside_pocketbase(place, SUBSCRIBERS) as both:
-        table, beside = compare(run.rounds, both, *one_at_a_time(run), 0.33)
+        table, beside = compare(run.rounds, both, *one_at_a_time(run), (f"to {SUBSCRIBERS:,}", 0.33))
     remarks = [
         "Both sides' CPU holds the writes too; PocketBase uses both cores.",
         "PocketBase's subscribers are the dearer clients: streams of server-sent events in the process that writes, "
@@ -67,7 +67,7 @@ def burst(run: Run) -> Report:
     """1,000 events as fast as 64 clients write them, to 1,000 subscribers; the bare loop sends each one by itself."""
     rounds = min(run.rounds, BURST_ROUNDS_MAX)
     with stage() as place, beside_bare(place, SUBSCRIBERS) as both:
-        table, beside = compare(rounds, both, in_bursts(WARM_UP_EVENTS), in_bursts(BURST_EVENTS), 0.15)
+        table, beside = compare(rounds, both, in_bursts(WARM_UP_EVENTS), in_bursts(BURST_EVENTS), ("in bursts", 0.15))
     how = f"{rounds} rounds of one burst a turn."
     return Report("burst", "Fan-out in bursts of 1,000 events", [table], [beside], [FAIRNESS, GENERATOR], how)
 
@@ -95,8 +95,10 @@ def in_bursts(events: int) -> Work:
     return work
 
 
-def compare(rounds: int, both: tuple[Side, Side], warm_up: Work, work: Work, limit: float) -> tuple[Table, Target]:
-    """Takes notelog and another in turn, after a warm-up of each."""
+def compare(
+    rounds: int, both: tuple[Side, Side], warm_up: Work, work: Work, most: tuple[str, float]
+) -> tuple[Table, Target]:
+    """Takes notelog and another in turn, after a warm-up of each. `most`: how it is delivered, and the target."""
     taken: tuple[list[Delivered], list[Delivered]] = ([], [])
     for side in both:
         warm_up(side)
@@ -110,7 +112,8 @@ def compare(rounds: int, both: tuple[Side, Side], warm_up: Work, work: Work, lim
         for name, samples in zip(names, taken, strict=True)
     ]
     columns = [f"{both[0].crowd:,} subscribers", *(column for column, _ in COLUMNS)]
-    return Table(columns, rows), Target(f"CPU per delivery ÷ {names[1]}", ratio(*taken, "cpu_us"), limit)
+    how, limit = most
+    return Table(columns, rows), Target(f"CPU per delivery {how} ÷ {names[1]}", ratio(*taken, "cpu_us"), limit)
 
 
 def delivered(side: Side, work: Work) -> Delivered:

@@ -10,7 +10,7 @@ from bench.report import DOCUMENT
 
 PICTURE = DOCUMENT.with_name("benchmarks.svg")
 NUMBER = r"[\d.,]+|inf"
-SHARES = (1 / 64, 64.0)  # what lies beyond is drawn at the edge; its label says the figure
+SHARES = (1 / 8, 8.0)  # what lies beyond is drawn at the edge; its label says the figure
 # The lines that `report.Target` writes.
 TARGET = re.compile(
     rf"^- (?P<what>.+): (?P<reached>{NUMBER})(?: \((?P<low>{NUMBER})–(?P<high>{NUMBER})\))?; "
@@ -68,7 +68,7 @@ def draw() -> None:
     found = bars(DOCUMENT.read_text())
     if not found:
         return
-    figure, axes = pyplot.subplots(figsize=(10, 0.6 + 0.26 * len(found)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(13, 0.6 + 0.26 * len(found)), layout="constrained")
     for place, one in enumerate(reversed(found)):
         colour = MET if one.reached <= 1 else MISSED
         axes.plot([one.low, one.high], [place, place], color=colour, linewidth=4, alpha=0.35, solid_capstyle="round")
@@ -76,7 +76,8 @@ def draw() -> None:
         axes.annotate(one.label, (1.01, place), xycoords=("axes fraction", "data"), va="center")
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{share:g} ×")
+    axes.set_xticks([2**power for power in range(-3, 4)], [f"{2**power:g} ×" for power in range(-3, 4)])
+    axes.set_xlim(*SHARES)
     axes.set_yticks(range(len(found)), [one.what for one in reversed(found)])
     axes.set_xlabel("of the target: left of the line is better than it (median, lowest to highest)")
     for side in ("top", "right", "left"):
