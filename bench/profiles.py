@@ -21,6 +21,8 @@ LOOKS_PER_S = 250
 LINES = 20
 CLIENTS = 64
 SPY_S_EXTRA = 60.0
+# What a thread's work begins below; above it is only how the process was started.
+STARTS = ("Runner.run (asyncio", "_connection_worker_thread (")
 
 Stack = tuple[tuple[str, ...], int]
 
@@ -37,7 +39,10 @@ def profile(run: Run) -> Report:
             progress(f"looking into {name}")
             stacks = list(looked(spy, server, request, run.seconds, place.folder))
             tables += [table(f"{name}: in it or below", below(stacks)), table(f"{name}: in it alone", alone(stacks))]
-    remarks = [f"py-spy, {LOOKS_PER_S} looks a second, native code counted to the Python function that called it."]
+    remarks = [
+        f"py-spy, {LOOKS_PER_S} looks a second, native code counted to the Python function that called it.",
+        "`_connection_worker_thread` alone is mostly a thread that waits for work, which py-spy cannot always tell.",
+    ]
     return Report("profile", "Where the time goes", tables, [], remarks, f"One turn of {run.seconds} s each.")
 
 
@@ -45,14 +50,20 @@ def looked(spy: str, server: Server, request: Request, seconds: int, folder: Pat
     """The stacks of all threads that were found at work, with how often."""
     file = folder / "stacks.txt"
     argv = [spy, "record", "--pid", str(server.pid), "--duration", str(seconds), "--rate", str(LOOKS_PER_S)]
-    argv += ["--format", "raw", "--function", "--threads", "--nonblocking", "--output", str(file)]
+    argv += ["--format", "raw", "--function", "--threads", "--output", str(file)]
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(drive, server, request, CLIENTS, seconds + 1, NOTES)
         subprocess.run(argv, check=True, capture_output=True, timeout=seconds + SPY_S_EXTRA)
         load.result()
     for line in file.read_text().splitlines():
         frames, _, count = line.rpartition(" ")
-        yield tuple(frames.split(";")), int(count)
+        yield started(frames.split(";")), int(count)
+
+
+def started(frames: list[str]) -> tuple[str, ...]:
+    """The frames of the work itself."""
+    starts = (place for place, frame in enumerate(frames) if frame.startswith(STARTS))
+    return tuple(frames[next(starts, 0) :])
 
 
 def below(stacks: Iterable[Stack]) -> dict[str, float]:
