@@ -19,6 +19,7 @@ from events.watermark import Watermark
 from projections import signed_note
 from projections.ledger import LedgerContradicted, Root, select_signature, store_root, store_signature
 from projections.ledger_book import LedgerBook
+from projections.merkle import MissingHashes
 from projections.projection import ProjectionStopped
 from projections.runner import Runner
 from projections.signed_note import Signer
@@ -111,7 +112,7 @@ class LedgerKeeper:
             return  # the next start goes on
         except ProjectionStopped:
             return  # it was told when it stopped
-        except (LedgerContradicted, sqlite3.Error) as error:
+        except (LedgerContradicted, MissingHashes, sqlite3.Error) as error:
             logger.error("the end of the log was not signed", error=str(error))
 
     def _stop(self, error: Exception) -> None:

@@ -30,7 +30,8 @@ from service.terminal.surroundings import Remark, about_folder, about_place, abo
 class LogState(Struct, frozen=True):
     """What the file of the log says of itself. ``engine``: sqlite, or jetstream for a replica.
 
-    ``ancestors``: the epochs that the log had before it was copied, the parent's first.
+    ``ancestors``: the epochs that the log had before it was copied, the parent's first. ``is_copy``: it was not started
+    yet, and gets an epoch of its own then.
     """
 
     format: int
@@ -40,6 +41,7 @@ class LogState(Struct, frozen=True):
     parent_epoch: str | None
     parent_position: int | None
     ancestors: list[str]
+    is_copy: bool
 
 
 class ProjectionState(Struct, frozen=True):
@@ -74,7 +76,8 @@ def examine(data: Path, settings: Settings, wrong: list[WrongSetting]) -> Report
     try:
         log = _log(folder)
         remarks += _about_log(folder, settings, log)
-        signed = has_signed(settings, folder) and log.head > (log.parent_position or 0)
+        # What came from elsewhere was not signed under this epoch.
+        signed = has_signed(settings, folder) and not log.is_copy and log.head > (log.parent_position or 0)
         found = _projections(folder, log, signed, remarks)
         projections = {name: ProjectionState(*state) for name, state in found}
     except (FolderError, sqlite3.Error) as error:
@@ -122,13 +125,13 @@ def _log(folder: DataFolder) -> LogState:
             parent.epoch if parent else None,
             parent.position if parent else None,
             [ancestor.epoch for ancestor in ancestors],
+            is_copy(log),
         )
 
 
 def _about_log(folder: DataFolder, settings: Settings, log: LogState) -> Iterator[Remark]:
     with closing(open_any_file(folder.events)) as source:
         application_id = source.execute("PRAGMA application_id").fetchone()[0]
-        copied = is_copy(source)
     if application_id != APPLICATION_ID:
         yield Remark("error", "log", f"{folder.events} has the application_id {application_id:#x}, not notelog's")
     if log.format > FORMAT:
@@ -137,7 +140,7 @@ def _about_log(folder: DataFolder, settings: Settings, log: LogState) -> Iterato
         yield Remark(
             "error", "log", f"it is of the engine {log.engine}, and --log is {_shown(settings.log)}: one must change"
         )
-    if copied and log.engine == "sqlite":
+    if log.is_copy and log.engine == "sqlite":
         yield Remark("warning", "log", "it is a copy that was not started yet: its first start gives it a new epoch")
 
 
@@ -146,10 +149,11 @@ def _projections(
 ) -> Iterator[tuple[str, tuple[int, int]]]:
     """Each projection's checkpoint and lag; what is wrong with one, or with its file, goes to the remarks."""
     for name, number, found in [*_read(folder.notes, _of_notes, remarks), *_read(folder.ledger, _of_ledger, remarks)]:
+        if name == Ledger.name and signed and (found is None or found.epoch in log.ancestors):
+            remarks.append(Remark("error", name, LOST))
+            continue
         if found is None:
-            lost = name == Ledger.name and signed
-            unbuilt = Remark("warning", name, "is not built yet: the next start builds it")
-            remarks.append(Remark("error", name, LOST) if lost else unbuilt)
+            remarks.append(Remark("warning", name, "is not built yet: the next start builds it"))
             continue
         remarks += _about_projection(log, number, found)
         yield name, (found.position, log.head - found.position)

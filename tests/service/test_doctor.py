@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from service.terminal.file_system import file_system_of
+from tests.audit.folders import notelog as beside
 from tests.faults.process import REPOSITORY
 from tests.service.running import WITHIN_S, Running
 
@@ -112,6 +113,12 @@ async def test_a_lost_ledger_is_an_error(notelog: Running) -> None:
     (notelog.data / "ledger.db").unlink()
     code, found = await report(notelog.data)
     assert (code, errors(found)) == (1, ["ledger"])
+    copy = notelog.data.parent / "copy"
+    done = await asyncio.to_thread(beside, "backup", "--data", notelog.data, copy)
+    assert done.returncode == 0, done
+    shutil.copy(notelog.data / "ledger-key.pem", copy)
+    code, found = await report(copy)  # it was not signed under the epoch that its start gives it
+    assert (code, errors(found)) == (0, [])
     (notelog.data / "ledger-key.pem").unlink()
     code, found = await report(notelog.data)
     assert (code, errors(found)) == (0, [])
