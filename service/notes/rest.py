@@ -74,7 +74,6 @@ class NotesApi:
         audit: AuditApi,
     ) -> None:
         self._log = log
-        self._epoch = log.epoch
         self._queries = queries
         self._freshness = freshness
         self._search_freshness = search_freshness
@@ -157,7 +156,7 @@ class NotesApi:
         if query.cursor is None:
             return None
         selection = query.selection
-        return cursors.decode(query.cursor, self._epoch, msgspec.structs.asdict(selection), key_kinds(selection))
+        return cursors.decode(query.cursor, self._log.epoch, msgspec.structs.asdict(selection), key_kinds(selection))
 
     async def _shown(self, selection: Selection, min_position: int) -> int:
         """Wait until the tables are fresh enough for the selection; the position that they show."""
@@ -186,7 +185,7 @@ class NotesApi:
         """Path and query of the page after the key."""
         if last is None:
             return None
-        cursor = cursors.encode(self._epoch, msgspec.structs.asdict(query.selection), last)
+        cursor = cursors.encode(self._log.epoch, msgspec.structs.asdict(query.selection), last)
         parameters = msgspec.to_builtins(msgspec.structs.replace(query, cursor=cursor))
         return f"/notes?{urlencode({name: _in_query(value) for name, value in parameters.items()})}"
 
@@ -215,7 +214,7 @@ class NotesApi:
         return web.Response(status=status, body=_encode(outcome.note), headers=headers)
 
     def _headers(self, position: int, replayed: bool = False) -> dict[str, str]:
-        headers = {"Notelog-Epoch": self._epoch, "Notelog-Position": str(position)}
+        headers = {"Notelog-Epoch": self._log.epoch, "Notelog-Position": str(position)}
         if replayed:
             headers["Idempotency-Replayed"] = "true"
         return headers

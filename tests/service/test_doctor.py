@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from service.terminal.file_system import file_system_of
-from tests.audit.folders import notelog as beside
+from tests.audit.folders import beside
 from tests.faults.process import REPOSITORY
 from tests.service.running import WITHIN_S, Running
 
@@ -114,7 +114,7 @@ async def test_a_lost_ledger_is_an_error(notelog: Running) -> None:
     code, found = await report(notelog.data)
     assert (code, errors(found)) == (1, ["ledger"])
     copy = notelog.data.parent / "copy"
-    done = await asyncio.to_thread(beside, "backup", "--data", notelog.data, copy)
+    done = await beside("backup", "--data", notelog.data, copy)
     assert done.returncode == 0, done
     shutil.copy(notelog.data / "ledger-key.pem", copy)
     code, found = await report(copy)  # it was not signed under the epoch that its start gives it
