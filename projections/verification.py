@@ -6,9 +6,11 @@ The parts need nothing of each other, so that several processes can do them.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from events.copies import select_ancestors
 from events.folder import DataFolder, reading_uri
@@ -22,7 +24,7 @@ from projections.merkle import ReadTile
 from projections.note_check import check_notes
 from projections.rebuild import of_notes, open_log_file
 from projections.schema_check import check_schema, check_structure
-from projections.search_check import check_index, check_search
+from projections.search_check import check_index, check_words
 from projections.tables import CHECKPOINTS
 from projections.version_check import check_versions
 
@@ -99,22 +101,44 @@ def verify_tables(task: Task, progress: Progress) -> Checked:
     return Checked(checking.findings.kept, checking.findings.count, up_to)
 
 
-def verify_search(task: Task) -> Checked:
-    """Compare the search with the versions, and its index with itself."""
+def verify_words(task: Task) -> Checked:
+    """Compare the words of the search with the versions."""
+    return _verify_search(task, check_words)
+
+
+def verify_index(task: Task) -> Checked:
+    """Compare the index of the search with its words; not beside a service, since it takes the lock of who writes."""
+    skipped: list[str] = []
+    checked = _verify_search(task, partial(_check_index, task, skipped))
+    return replace(checked, skipped=skipped)
+
+
+def _verify_search(task: Task, check: Callable[[Checking], None]) -> Checked:
     folder = DataFolder(task.data)
     with closing(open_log_file(folder.events)) as log, _reading(folder.notes) as tables:
         if tables is None:
             return Checked([], 0, {})
         checking = Checking(log, tables, task.epoch, task.in_use, Findings())
-        skipped: list[str] = []
         try:
             if {"search", "versions"} <= checking.checkpoints().keys():
-                check_search(checking)
-                if not task.in_use:
-                    skipped = _check_search_index(folder.notes, checking)
+                check(checking)
         except sqlite3.DatabaseError as error:
             checking.findings.add(None, UNREADABLE, f"notes.db: {error}")
-    return Checked(checking.findings.kept, checking.findings.count, {}, skipped)
+    return Checked(checking.findings.kept, checking.findings.count, {})
+
+
+def _check_index(task: Task, skipped: list[str], checking: Checking) -> None:
+    """Says why it was not done, where the file cannot be written."""
+    if task.in_use:
+        return
+    try:
+        with closing(sqlite3.connect(DataFolder(task.data).notes, isolation_level=None)) as tables:
+            tables.execute("PRAGMA wal_autocheckpoint = 0")
+            check_index(tables, checking)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        skipped.append(f"the index of the search ({error})")
 
 
 def _ledger_facts(
@@ -133,19 +157,6 @@ def _epochs_before(log: sqlite3.Connection, head: int) -> list[str]:
     """The epochs that the log had before, while it has no event yet that was signed under its own."""
     ancestors = select_ancestors(log)
     return [ancestor.epoch for ancestor in ancestors] if ancestors and ancestors[0].position == head else []
-
-
-def _check_search_index(tables: Path, checking: Checking) -> list[str]:
-    """Returns why it was not done, where the file cannot be written."""
-    try:
-        with closing(sqlite3.connect(tables, isolation_level=None)) as connection:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            check_index(connection, checking)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-            raise
-        return [f"the index of the search ({error})"]
-    return []
 
 
 def _check_file(

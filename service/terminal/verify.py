@@ -20,7 +20,7 @@ from projections.findings import Finding
 from projections.log_check import rows
 from projections.rebuild import open_log_file, select_epoch
 from projections.signed_note import Signer, load_key, origin
-from projections.verification import Checked, Task, verify_log, verify_search, verify_tables
+from projections.verification import Checked, Task, verify_index, verify_log, verify_tables, verify_words
 from service import checkpoint_checker
 from service.checkpoint_checker import CheckFailed
 from service.past.ledger_part import key_path
@@ -96,7 +96,7 @@ def _verified(task: Task) -> Result:
     with ProcessPoolExecutor(PROCESSES, context, initializer=_share, initargs=done) as pool, _interruptible():
         # Ctrl-C reaches every process of the terminal: it is for this one to end the others.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        parts = [pool.submit(part, task) for part in (_tables, _log, verify_search)]
+        parts = [pool.submit(part, task) for part in (_tables, _log, verify_index, verify_words)]
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with progress_bars(("hashing", task.head), ("folding", task.head)) as advances:
             while wait(parts, POLL_S).done != set(parts):

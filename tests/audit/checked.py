@@ -6,7 +6,7 @@ from pathlib import Path
 
 from events.folder import DataFolder
 from projections.findings import Finding
-from projections.verification import Task, verify_log, verify_search, verify_tables
+from projections.verification import Task, verify_index, verify_log, verify_tables, verify_words
 from tests.audit.test_tlog import published
 from tests.service.running import Running
 
@@ -28,5 +28,10 @@ def found(data: Path) -> list[Finding]:
         (epoch,) = log.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         (head,) = log.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
     task = Task(data, epoch, head, in_use=DataFolder(data).is_in_use())
-    parts = [verify_log(task, lambda position: None), verify_tables(task, lambda position: None), verify_search(task)]
+    parts = [
+        verify_log(task, lambda position: None),
+        verify_tables(task, lambda position: None),
+        verify_index(task),
+        verify_words(task),
+    ]
     return [finding for part in parts for finding in part.findings]

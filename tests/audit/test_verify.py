@@ -29,6 +29,7 @@ from projections.findings import (
     Findings,
 )
 from projections.rebuild import of_notes, rebuild
+from projections.search import SCHEMA
 from projections.search_check import check_index
 from service.terminal.verify import PROCESSES
 from tests.audit.checked import found
@@ -307,6 +308,42 @@ async def test_what_cannot_be_compared_is_no_difference(closed: Path) -> None:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             check_index(tables, checking)
     assert checking.findings.count == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "notes", "byte", "bit"),
+    [("50", (1, 2), len("0") + 1, 7), ("a", (1, 4, 6, 9), len("0a"), 2)],
+    ids=["another word", "other notes"],
+)
+def test_a_changed_bit_that_fts5_does_not_see_is_found(word: str, notes: tuple[int, ...], byte: int, bit: int) -> None:
+    """Its checksums cancel each other out where they change alike for an even number of notes; sums do not."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as tables:
+        tables.execute(SCHEMA)
+        tables.execute("BEGIN")
+        rows = [(note_id, word) for note_id in notes]
+        tables.executemany("INSERT INTO search (rowid, title, description) VALUES (?, ?, '')", rows)
+        tables.execute("COMMIT")
+        assert check_of_index(tables).count == 0
+        segment, block = tables.execute("SELECT max(id), block FROM search_data").fetchone()
+        changed = bytearray(block)
+        changed[block.index(b"0" + word.encode()) + byte] ^= 1 << bit  # FTS5 writes a "0" before each word
+        tables.execute("UPDATE search_data SET block = ? WHERE id = ?", (bytes(changed), segment))
+        tables.execute("INSERT INTO search (search) VALUES ('integrity-check')")
+        assert check_of_index(tables).count == 1
+
+
+def test_a_word_that_fts5_cuts_off_is_no_difference() -> None:
+    """The longest description may be a single word, which is longer than what FTS5 keeps of one."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as tables:
+        tables.execute(SCHEMA)
+        tables.execute("INSERT INTO search (rowid, title, description) VALUES (1, 'a', ?)", ("é" * 65_536,))
+        assert check_of_index(tables).count == 0
+
+
+def check_of_index(tables: sqlite3.Connection) -> Findings:
+    """What is found in an index alone."""
+    check_index(tables, checking := Checking(tables, tables, "", False, Findings()))
+    return checking.findings
 
 
 @pytest.mark.faults
