@@ -1,6 +1,6 @@
 """The measures for maintenance: plain loops over sqlite3 in one thread, row by row, with msgspec for JSON and no more.
 
-`python -m bench.plain_loops rebuild|verify|print FOLDER` does one of them on a data folder and ends. That they do the
+`python -m bench.plain_loops rebuild|leaves|print FOLDER` does one of them on a data folder and ends. That they do the
 same work as the service is checked by `plain_check`.
 """
 
@@ -74,15 +74,24 @@ def evolved(row: Row, before: Note | None) -> Note:
 
 def save(tables: sqlite3.Connection, row: Row, before: Note | None, note: Note) -> None:
     """The rows of one event."""
-    body = msgspec.json.encode(note).decode()
-    created = int(datetime.fromisoformat(note["created_at"]).timestamp() * 1e6)
-    columns = (note["title"], created, note["updated_at"], note["created_by"], note["priority"], body)
+    columns = columns_of(note)
     save_note(tables, before, note, columns)
     save_version(tables, row, before, note, columns)
     if before is None or before["title"] != note["title"] or before["description"] != note["description"]:
-        words = [" ".join(WORD.findall(note[name].lower())) for name in ("title", "description")]
         verb = "INSERT INTO" if before is None else "REPLACE INTO"
-        tables.execute(f"{verb} search (rowid, title, description) VALUES (?, ?, ?)", (note["id"], *words))
+        tables.execute(f"{verb} search (rowid, title, description) VALUES (?, ?, ?)", (note["id"], *words_of(note)))
+
+
+def columns_of(note: Note) -> Row:
+    """What the tables of notes and of versions have in common."""
+    body = msgspec.json.encode(note).decode()
+    created = int(datetime.fromisoformat(note["created_at"]).timestamp() * 1e6)
+    return (note["title"], created, note["updated_at"], note["created_by"], note["priority"], body)
+
+
+def words_of(note: Note) -> Row:
+    """What the search is given."""
+    return tuple(" ".join(WORD.findall(note[name].lower())) for name in ("title", "description"))
 
 
 def save_note(tables: sqlite3.Connection, before: Note | None, note: Note, columns: Row) -> None:
@@ -108,7 +117,7 @@ def save_version(tables: sqlite3.Connection, row: Row, before: Note | None, note
     )
 
 
-def verify(folder: Path) -> None:
+def leaves(folder: Path) -> None:
     """Computes each leaf's hash from the row."""
     for row in rows(folder, RECORD):
         leaf_hash(*row)
@@ -141,7 +150,7 @@ def rows(folder: Path, columns: str) -> Iterator[Row]:
     return log.execute(f"SELECT {columns} FROM events ORDER BY position")
 
 
-LOOPS = {"rebuild": rebuild, "verify": verify, "print": print_rows}
+LOOPS = {"rebuild": rebuild, "leaves": leaves, "print": print_rows}
 
 if __name__ == "__main__":
     LOOPS[sys.argv[1]](Path(sys.argv[2]))
