@@ -2,7 +2,8 @@
 
 The problem: a commit that is on disk costs an fsync, a hundred times the price of the rest. The way taken: callers put
 their events on a queue; one task takes what waits, judges and writes it in one transaction, and answers everybody
-after the one fsync. While that runs the next batch gathers by itself: no timer, no waiting for company.
+after the one fsync. While that runs the next batch gathers by itself; it goes when the loop has no more to add to it:
+no timer, and who is alone waits a few microseconds for company.
 
 Only the writer task touches the write connection, and nobody cancels it. When a commit fails in a way that leaves its
 end unknown, the task opens the file again, brings what it finds to disk, and goes on from there.
@@ -12,6 +13,7 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from events.batch import Batch
 from events.database import Database
 from events.errors import LogBusy, LogError, LogUnavailable, OutcomeUnknown
 from events.folder import require_room
+from events.gathering import when_gathered
 from events.log import Appended
 from events.record import NewEvent, RecordedEvent
 from events.store import EventStore
@@ -103,15 +106,16 @@ class SqliteLog(EventStore):
                 await self._commit(self._database, self._take_batch())
 
     async def _wait_for_work(self) -> None:
-        """Wait for the queue to fill. A log at fault looks again after a while, to see whether it can go on."""
-        if self._queue or self._closing:
-            return
-        self._filled.clear()
-        timeout_s = PROBE_INTERVAL_S if self._fault else None
-        try:
-            await asyncio.wait_for(self._filled.wait(), timeout_s)
-        except TimeoutError:
-            pass
+        """Wait for a batch. A log at fault looks again after a while, to see whether it can go on."""
+        if not self._queue and not self._closing:
+            self._filled.clear()
+            timeout_s = PROBE_INTERVAL_S if self._fault else None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._filled.wait(), timeout_s)
+        if self._queue and not self._closing:
+            gathered = asyncio.Event()
+            when_gathered(self._queue, BATCH_EVENTS_MAX, gathered.set)
+            await gathered.wait()
 
     def _take_batch(self) -> list["_Pending"]:
         batch: list[_Pending] = []

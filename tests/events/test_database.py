@@ -48,6 +48,22 @@ async def test_reads_of_one_turn_share_a_hop(reader: Reader) -> None:
     assert changes[0][0]
 
 
+async def test_reads_of_turns_that_follow_each_other_share_a_hop(reader: Reader) -> None:
+    """Clients that come one after the other, without a pause between, wake the thread once."""
+    snapshots: list[int] = []
+
+    def look(connection: sqlite3.Connection) -> None:
+        snapshots.append(1 if not snapshots or not connection.in_transaction else 0)
+
+    reads = []
+    for _ in range(10):
+        reads.append(reader.read(look))
+        await asyncio.sleep(0)
+        assert reader._hop is None
+    await asyncio.gather(*reads)
+    assert sum(snapshots) == 1
+
+
 async def test_one_snapshot_for_a_hop(reader: Reader, writer: Database) -> None:
     """A commit that falls between two reads of a hop is seen by neither, and by the next hop."""
 
