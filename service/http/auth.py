@@ -27,7 +27,8 @@ from service.errors import Unauthorized
 from service.http.jwks import Keys, SharedSecret, published_keys
 from service.settings import Settings
 
-# How far the clocks of the issuer and of this service may be apart.
+# How far the clock of the issuer may be ahead of this service's: a token may come before its ``nbf`` and ``iat``. Its
+# end stands as it is written.
 LEEWAY_S = 30
 # As long as a header may be; a token in a websocket frame may be no longer.
 TOKEN_BYTES_MAX = 8190
@@ -41,11 +42,6 @@ class Identity(Struct, frozen=True):
     subject: str
     scopes: frozenset[str]
     expires_at: float
-
-    @property
-    def refused_at(self) -> float:
-        """When the token is taken no more, however the clocks differ."""
-        return self.expires_at + LEEWAY_S
 
     def allows(self, *scopes: str) -> bool:
         """Whether the token has all the scopes."""
@@ -86,7 +82,7 @@ class Authenticator:
         identity = self._remembered.pop(hash_, None)
         if identity is None:
             identity = await self._verify(token)
-        elif time.time() >= identity.refused_at:
+        if time.time() >= identity.expires_at:
             raise Unauthorized("the token has expired")
         self._remember(hash_, identity)
         return identity

@@ -28,7 +28,7 @@ class Files:
             "Cache-Control": "no-cache",
             **(headers or {}),
         }
-        if requests.matches(request.headers.get("If-None-Match"), all_headers["ETag"]):
+        if requests.matches(request, all_headers["ETag"]):
             return web.Response(status=304, headers=all_headers)
         all_headers["Content-Type"] = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         return web.Response(body=await asyncio.to_thread(path.read_bytes), headers=all_headers)

@@ -27,7 +27,7 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
     """The middleware around every handler."""
     new_id = _request_ids()
 
-    def problem(request: web.Request, error: Exception) -> web.Response:
+    def problem(request: web.Request, error: Exception, head: int) -> web.Response:
         if isinstance(error, web.HTTPException):
             response = _options(error) if request.method == "OPTIONS" else problems.of_http_error(error)
         elif _is_of_client(request, error):
@@ -38,18 +38,20 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
                 _log_failure(request, response.status, error)
         if response.status not in (401, 403):
             response.headers.setdefault("Notelog-Epoch", log.epoch)
-            response.headers.setdefault("Notelog-Position", str(freshness.checkpoint))
+            # What is refused was judged by all that was known when it came, unless the tables could not show it.
+            position = head if response.status < 500 else freshness.checkpoint
+            response.headers.setdefault("Notelog-Position", str(position))
         return response
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.perf_counter()
+        started, head = time.perf_counter(), log.head
         request[requests.REQUEST_ID] = request_id = _given_id(request) or next(new_id)
         response: web.StreamResponse
         try:
             response = await handler(request)
         except Exception as error:
-            response = problem(request, error)
+            response = problem(request, error, head)
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
         seconds = time.perf_counter() - started

@@ -8,10 +8,11 @@ cut off in a time that is known, and thousands of them make one line of log.
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 
@@ -30,6 +31,9 @@ LINGER_S = 3.0
 STALL_S = 30.0
 # Broken requests are counted, and said in one line in this time.
 SAY_EVERY_S = 10.0
+
+# The client broke its request, or went away.
+OF_CLIENT = (HttpProcessingError, RequestPayloadError, PayloadAccessError, ConnectionError)
 
 # On every answer: who answers, without a version, and that a browser must not guess at types.
 SERVER_HEADERS = {hdrs.SERVER: "notelog", "X-Content-Type-Options": "nosniff"}
@@ -111,6 +115,26 @@ class Protocol(web.RequestHandler):
         self._forget_stall()
         super().connection_lost(exc)
 
+    def close(self) -> None:
+        """Take no further request. A body that is still arriving is waited for by ``shutdown``, which follows."""
+        if self._body_under_way() is None:
+            super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """End the connection after its request. aiohttp takes no bytes once it ends: so the body comes first."""
+        if timeout is not None and (body := self._body_under_way()) is not None:
+            ends_at = self._loop.time() + timeout
+            with suppress(TimeoutError, *OF_CLIENT):
+                async with asyncio.timeout_at(ends_at):
+                    await body.wait_eof()
+            # What is left, but never so little that an answer to a body that has just come is cut off.
+            timeout = max(ends_at - self._loop.time(), timeout / 2)
+        await super().shutdown(timeout)
+
+    def _body_under_way(self) -> StreamReader | None:
+        request = self._current_request
+        return None if request is None or request.content.is_eof() else request.content
+
     def _look_at_reader(self) -> None:
         """Cut off a reader that has taken nothing since the last look; a slow one is waited for."""
         if self.transport is None:
@@ -169,4 +193,4 @@ def _problem(error: BaseException | None) -> problems.Problem:
 
 def _is_of_client(error: BaseException | None) -> bool:
     """Whether the client broke its request, or went away."""
-    return isinstance(error, HttpProcessingError | RequestPayloadError | PayloadAccessError | ConnectionError)
+    return isinstance(error, OF_CLIENT)

@@ -31,7 +31,7 @@ SUBJECT = web.RequestKey("subject", str)
 
 _encode = msgspec.json.Encoder().encode
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-_ENTITY_TAG = re.compile(r'[\s,]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,|$)')
+_ENTITY_TAG = re.compile(r'[\s,]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|(\*))\s*(?:,[\s,]*|$)')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_WEIGHT = re.compile(r"q=0(?:\.0{0,3})?")
@@ -113,10 +113,11 @@ def condition(if_match: str) -> Condition:
     return Condition(frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag)))
 
 
-def matches(if_none_match: str | None, tag: str) -> bool:
+def matches(request: web.Request, tag: str) -> bool:
     """Whether If-None-Match names the entity tag, compared weakly (RFC 9110 §13.1.2)."""
-    if if_none_match is None:
+    if "If-None-Match" not in request.headers:
         return False
+    if_none_match = ", ".join(request.headers.getall("If-None-Match"))
     wanted = tag.removeprefix("W/").strip('"')
     return any(star or given == wanted for _, given, star in _entity_tags(if_none_match))
 

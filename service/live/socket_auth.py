@@ -68,4 +68,4 @@ class SocketAuth:
     def _take(self, identity: "Identity") -> None:
         """The connection ends when the token does; where the issuer's clock is behind ours, when we would refuse it."""
         self._identity = identity
-        self._ends_at = identity.expires_at if time.time() < identity.expires_at else identity.refused_at
+        self._ends_at = identity.expires_at

@@ -4,6 +4,7 @@ msgspec stops at the first thing that is wrong. Clients are promised all of them
 is looked at again field by field, with the same types.
 """
 
+import json
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -18,6 +19,9 @@ T = TypeVar("T", bound=Struct)
 
 # A body of 1 MiB can have 100,000 unknown fields; an answer that named them all would be fourteen times as long.
 UNKNOWN_FIELDS_SHOWN_MAX = 100
+
+# Of the largest integer that is taken anywhere; one with more is too large whatever it is.
+INTEGER_DIGITS_MAX = 19
 
 Time = Annotated[
     str,
@@ -74,6 +78,8 @@ def decode_body(body: bytes, type_: type[T]) -> tuple[T, str | None]:
     except msgspec.ValidationError:
         return _decode_patiently(_json(body), type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _is_out_of_range(error):
+            return _decode_patiently(_json(body), type_)
         raise _not_json(error) from None
     except ValueError:
         raise Invalid(_flaws(_json(body), type_)) from None
@@ -113,7 +119,32 @@ def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _is_out_of_range(error):
+            return _json_of_any_range(body)
         raise _not_json(error) from None
+
+
+def _is_out_of_range(error: Exception) -> bool:
+    """JSON has numbers of any size (RFC 8259 §6), msgspec has not."""
+    return "out of range" in str(error)
+
+
+def _json_of_any_range(body: bytes) -> Any:
+    """The body, with infinity for what is too large: wherever a number counts, it is one that does not fit."""
+    try:
+        value = json.loads(body, parse_int=_integer, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text that can be stored
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error) from None
+    return value
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= INTEGER_DIGITS_MAX else float(digits)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _not_json(error: Exception) -> NotJson:

@@ -127,7 +127,7 @@ class NotesApi:
             raise _missing(note_id, row)
         headers = self._headers(max(shown, row.position))
         headers["ETag"] = tag = f'"{row.version}"'
-        if requests.matches(request.headers.get("If-None-Match"), tag):
+        if requests.matches(request, tag):
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = requests.JSON
         return web.Response(body=row.body.encode(), headers=headers)
@@ -176,7 +176,7 @@ class NotesApi:
         headers["ETag"] = tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
         if next_:
             headers["Link"] = f'<{next_}>; rel="next"'
-        if requests.matches(request.headers.get("If-None-Match"), tag):
+        if requests.matches(request, tag):
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = requests.JSON
         return web.Response(body=body, headers=headers)

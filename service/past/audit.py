@@ -24,6 +24,7 @@ from service.past.event_stream import NDJSON, EventStream
 
 _encode = msgspec.json.Encoder().encode
 _DIGITS = re.compile(r"[0-9]{1,19}")
+_FINER = re.compile(r"(\.\d{6})\d+")
 
 Position = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 PositiveInteger = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
@@ -91,7 +92,7 @@ class AuditApi:
             raise _not_there(note_id, row)
         headers = self._headers(checkpoint)
         headers["ETag"] = tag = f'"{row.version}"'
-        if requests.matches(request.headers.get("If-None-Match"), tag):
+        if requests.matches(request, tag):
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = requests.JSON
         return web.Response(body=row.body.encode(), headers=headers)
@@ -179,7 +180,8 @@ def position_in_path(request: web.Request) -> int:
 
 def _time(text: str) -> str:
     """A time as the tables have it. A plus that came unescaped, as a space, is still a plus."""
-    day, separator, clock = text.partition("T")
+    # Programs write up to nine digits of a second; events have six.
+    day, separator, clock = _FINER.sub(r"\1", text).partition("T")
     try:
         return rfc3339(microseconds(normalised(day + separator + clock.replace(" ", "+"))))
     except ValueError as error:

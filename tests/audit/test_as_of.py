@@ -130,9 +130,14 @@ async def test_a_time_is_the_last_position_that_is_not_after_it(
 
 
 async def test_a_time_may_have_any_zone_and_an_unescaped_plus(stopped: Running, history: History) -> None:
-    """The same moment is the same position, in another zone and with a plus that arrived as a space."""
+    """The same moment is the same position, in another zone, with a plus that arrived as a space, with nine digits."""
     await stopped.start()
-    for text in ("2024-02-29T00:10:00Z", "2024-02-29T02:10:00%2B02:00", "2024-02-29T02:10:00+02:00"):
+    for text in (
+        "2024-02-29T00:10:00.000000000Z",
+        "2024-02-29T00:10:00Z",
+        "2024-02-29T02:10:00%2B02:00",
+        "2024-02-29T02:10:00+02:00",
+    ):
         answer = await stopped.get(f"/notes?as_of={text}&limit=1")
         assert answer.status == 200, answer.body
         assert answer.json["as_of"] == history.as_of(datetime(2024, 2, 29, 0, 10, tzinfo=UTC))

@@ -34,6 +34,18 @@ def test_a_body_may_have_a_title_only() -> None:
     assert replace_note(body()) == ReplaceNote("Milk", "", None, None, 0)
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "9" * 20], ids=["large", "small", "long", "longer"])
+def test_a_number_of_any_size_is_json(number: str) -> None:
+    """JSON knows no largest number: one that does not fit is a flaw of its field, and nothing where none counts."""
+    sent = b'{"title": "Milk", "%s": ' + number.encode() + b', "priority": 5}'
+    assert create_note(sent.replace(b"%s", b"id")) == CreateNote("Milk", priority=5)
+    assert flaws(create_note, sent.replace(b"%s", b"description")) == ["#/description"]
+    assert flaws(patch_note, b'{"priority": ' + number.encode() + b', "other": 1}') == ["#/priority", "#/other"]
+    for rest in (b"", b', "title": "\\ud800"}', b', "title": NaN}', b', "title": ' + b"[" * 100_000):
+        with pytest.raises(NotJson):
+            create_note(b'{"id": ' + number.encode() + rest)
+
+
 def test_read_only_fields_are_ignored() -> None:
     """A note as GET answers it is taken: the read-only fields may have any value, and count for nothing."""
     assert create_note(body(**READ_ONLY)) == CreateNote("Milk")

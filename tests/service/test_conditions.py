@@ -34,7 +34,7 @@ NO_MATCH = (
     '"1"x',
     '"1" "1"',
 )
-MATCH = ('"1"', '"9", "1"', '"a,b" , "1"', ',"1",', "*")
+MATCH = ('"1"', '"9", "1"', '"a,b" , "1"', ',"1",', '"1",, ,', "*")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "restore"])

@@ -101,7 +101,10 @@ async def test_read_your_writes(notelog: Running) -> None:
         assert changed in listed.json["notes"]
         assert listed.position >= changed["position"]
         await notelog.delete(f"/notes/{note['id']}")
-        assert (await notelog.get(f"/notes/{note['id']}")).status == 404
+        written = notelog.log.head
+        for path in (f"/notes/{note['id']}", "/notes/999/history"):
+            gone = await notelog.get(path)
+            assert (gone.status, gone.position >= written) == (404, True)
 
     await asyncio.gather(*(write_and_read(number) for number in range(1, 201)))
     assert notelog.log.head == 600

@@ -203,6 +203,33 @@ async def test_nobody_who_hangs_holds_a_stop_up(server: Server) -> None:
         connection.close()
 
 
+async def test_a_request_whose_body_still_arrives_is_under_way(server: Server) -> None:
+    """Its rest may come after the signal: it is answered, and what was answered is there."""
+    await server.start()
+    begun = hung(server.url, b"POST /notes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    begun.sendall(b'Content-Length: 16\r\nExpect: 100-continue\r\n\r\n{"title"')
+    assert begun.recv(100).startswith(b"HTTP/1.1 100 ")
+    server.send_signal(signal.SIGTERM)
+    await until(lambda: refuses(server.url), ENDS_WITHIN_S, "no connection is taken any more")
+    begun.sendall(b':"milk"}')
+    answer = await asyncio.to_thread(begun.recv, 4096)
+    begun.close()
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert await server.stop() == 0
+    await server.start()
+    assert await ids_in(server) == {1}
+
+
+def refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), ENDS_WITHIN_S).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def hung(url: str, asked: bytes) -> socket.socket:
     """A connection that asks, and takes next to nothing of the answer."""
     connection = socket.socket()

@@ -55,6 +55,9 @@ async def test_reading_one(notelog: Running) -> None:
     for tag in ('"1"', 'W/"1"', '"7", "1"', "*"):
         unchanged = await notelog.get("/notes/1", If_None_Match=tag)
         assert (unchanged.status, unchanged.body, unchanged.etag) == (304, b"", '"1"')
+    lines = [("If-None-Match", '"7"'), ("If-None-Match", '"1"')]
+    for path in ("/notes/1", "/notes/1?version=1"):
+        assert (await notelog.ask("GET", path, headers=lines)).status == 304, path
     for tag in ('"2"', "1", '"01"', 'x"1"'):
         assert (await notelog.get("/notes/1", If_None_Match=tag)).status == 200
 
