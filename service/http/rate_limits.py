@@ -39,11 +39,11 @@ class RateLimit:
         who = f"address {counted_address(remote)}" if subject is None else f"subject {subject}"
         if not self._limiter.hit(self._rate, who):
             opens_at = self._limiter.get_window_stats(self._rate, who).reset_time
-            raise TooManyRequests(max(1, math.ceil(opens_at - time.time())))
+            raise TooManyRequests(max(1, math.ceil(opens_at - time.monotonic())))
 
 
 class Windows(Storage):
-    """The counts of the windows that are open, bounded in number.
+    """The counts of the windows that are open, bounded in number. Times are of the clock that nobody sets.
 
     The storages in memory that come with ``limits`` look at every count after every request, in a thread or task.
     """
@@ -60,9 +60,8 @@ class Windows(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         ends_at, count = self._windows.get(key, (0.0, 0))
-        now = time.time()
-        # A clock that was set back must not leave a window open for long.
-        if not now < ends_at <= now + expiry:
+        now = time.monotonic()
+        if now >= ends_at:
             self._make_room(key)
             ends_at, count = now + expiry, 0
         self._windows[key] = ends_at, count + amount
@@ -70,10 +69,10 @@ class Windows(Storage):
 
     def get(self, key: str) -> int:
         ends_at, count = self._windows.get(key, (0.0, 0))
-        return count if time.time() < ends_at else 0
+        return count if time.monotonic() < ends_at else 0
 
     def get_expiry(self, key: str) -> float:
-        return self._windows.get(key, (time.time(), 0))[0]
+        return self._windows.get(key, (time.monotonic(), 0))[0]
 
     def check(self) -> bool:
         return True
@@ -89,7 +88,7 @@ class Windows(Storage):
     def _make_room(self, key: str) -> None:
         """A window that begins goes to the end, so the first ones are the oldest."""
         self._windows.pop(key, None)
-        now = time.time()
+        now = time.monotonic()
         while self._windows:
             oldest, (ends_at, _) = next(iter(self._windows.items()))
             if now < ends_at and len(self._windows) < COUNTED_MAX:
