@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from urllib.parse import urlsplit
 
 import click
 
@@ -10,8 +11,27 @@ from service.settings import WrongSetting
 from service.terminal.output import EXIT_DOES_NOT_HOLD
 
 
+def _http_url(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Another one would be tried again for ever."""
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no address
+        good = False
+    if not good:
+        raise click.BadParameter(f"expected a URL like http://127.0.0.1:8080, got {value!r}")
+    return value
+
+
 @click.command("tail")
-@click.option("--url", envvar="NOTELOG_URL", default="http://127.0.0.1:8080", show_default=True, help="The service.")
+@click.option(
+    "--url",
+    envvar="NOTELOG_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    callback=_http_url,
+    help="The service.",
+)
 @click.option(
     "--after", type=click.IntRange(min=0), help="Begin after this position; 0: with all. Default: what is new."
 )
