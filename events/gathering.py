@@ -12,21 +12,24 @@ from collections.abc import Callable, Sized
 QUIET_TURNS = 3
 
 
-def when_gathered(waiting: Sized, most: int, go: Callable[[], object]) -> None:
-    """Call ``go`` once: when ``QUIET_TURNS`` of the loop in a row have brought nothing more, or when ``most`` wait.
+# Nobody is waited for longer than this, though somebody comes in each turn: a loop that is busy has long turns.
+TURNS_MAX = 12
 
-    The loop does not rest meanwhile: where nothing else is to be done, this takes some microseconds. What is added in
-    each turn is waited for, so ``most`` is what bounds the wait of a loop that is always busy.
+
+def when_gathered(waiting: Sized, go: Callable[[], object]) -> None:
+    """Call ``go`` once: when ``QUIET_TURNS`` of the loop in a row have brought nothing more, or after ``TURNS_MAX``.
+
+    The loop does not rest meanwhile: where nothing else is to be done, this takes some microseconds.
     """
     # No function that calls itself by its closure: such a cycle would hold what waited, with its results, until the
     # garbage collector comes.
-    asyncio.get_running_loop().call_soon(_look, waiting, most, go, len(waiting), 0)
+    asyncio.get_running_loop().call_soon(_look, waiting, go, len(waiting), 0, 1)
 
 
-def _look(waiting: Sized, most: int, go: Callable[[], object], before: int, quiet: int) -> None:
+def _look(waiting: Sized, go: Callable[[], object], before: int, quiet: int, turns: int) -> None:
     now = len(waiting)
     quiet = quiet + 1 if now == before else 0
-    if quiet == QUIET_TURNS or now >= most:
+    if quiet == QUIET_TURNS or turns == TURNS_MAX:
         go()
     else:
-        asyncio.get_running_loop().call_soon(_look, waiting, most, go, now, quiet)
+        asyncio.get_running_loop().call_soon(_look, waiting, go, now, quiet, turns + 1)

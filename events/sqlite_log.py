@@ -3,7 +3,7 @@
 The problem: a commit that is on disk costs an fsync, a hundred times the price of the rest. The way taken: callers put
 their events on a queue; one task takes what waits, judges and writes it in one transaction, and answers everybody
 after the one fsync. While that runs the next batch gathers by itself; it goes when the loop has no more to add to it:
-no timer, and who is alone waits a few microseconds for company.
+no timer, and who is alone on a loop that is idle waits a few microseconds for company.
 
 Only the writer task touches the write connection, and nobody cancels it. When a commit fails in a way that leaves its
 end unknown, the task opens the file again, brings what it finds to disk, and goes on from there.
@@ -114,7 +114,7 @@ class SqliteLog(EventStore):
                 await asyncio.wait_for(self._filled.wait(), timeout_s)
         if self._queue and not self._closing:
             gathered = asyncio.Event()
-            when_gathered(self._queue, BATCH_EVENTS_MAX, gathered.set)
+            when_gathered(self._queue, gathered.set)
             await gathered.wait()
 
     def _take_batch(self) -> list["_Pending"]:

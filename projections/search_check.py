@@ -45,9 +45,11 @@ def check_index(tables: sqlite3.Connection, checking: Checking) -> None:
     up too. Raises ``sqlite3.Error`` when it cannot be done, which says nothing of the index.
     """
     tables.text_factory = bytes
-    tables.execute("BEGIN")
+    tables.execute("BEGIN IMMEDIATE")  # which waits for another writer; an INSERT in a transaction does not
     try:
         tables.execute("INSERT INTO search (search) VALUES ('integrity-check')")
+        tables.execute("ROLLBACK")
+        tables.execute("BEGIN")
         if _sums_of_index(tables) != _sums_of_words(tables):
             checking.differs(None, "search", "the index of the search is not that of its words")
     except sqlite3.DatabaseError as error:

@@ -128,7 +128,7 @@ def _verify_search(task: Task, check: Callable[[Checking], None]) -> Checked:
 
 
 def _check_index(task: Task, skipped: list[str], checking: Checking) -> None:
-    """Says why it was not done, where the file cannot be written."""
+    """Says why it was not done, where the file cannot be written or somebody else is writing it."""
     if task.in_use:
         return
     try:
@@ -136,7 +136,7 @@ def _check_index(task: Task, skipped: list[str], checking: Checking) -> None:
             tables.execute("PRAGMA wal_autocheckpoint = 0")
             check_index(tables, checking)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
             raise
         skipped.append(f"the index of the search ({error})")
 

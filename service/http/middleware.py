@@ -13,6 +13,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from events.log import EventLog
 from service import problems
+from service.errors import ConditionFailed
 from service.http import requests
 from service.http.freshness import Freshness
 from service.metrics import Metrics
@@ -39,7 +40,7 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
         if response.status not in (401, 403):
             response.headers.setdefault("Notelog-Epoch", log.epoch)
             # What is refused was judged by all that was known when it came, unless the tables could not show it.
-            position = head if response.status < 500 else freshness.checkpoint
+            position = _judged_at(error, head) if response.status < 500 else freshness.checkpoint
             response.headers.setdefault("Notelog-Position", str(position))
         return response
 
@@ -61,6 +62,11 @@ def outermost(log: EventLog, freshness: Freshness, metrics: Metrics, access_log:
         return response
 
     return middleware
+
+
+def _judged_at(error: Exception, head: int) -> int:
+    """A note that is shown may have changed since the request came."""
+    return max(head, error.note.position) if isinstance(error, ConditionFailed) else head
 
 
 def _request_ids() -> Iterator[str]:

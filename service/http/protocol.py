@@ -117,14 +117,16 @@ class Protocol(web.RequestHandler):
 
     def close(self) -> None:
         """Take no further request. A body that is still arriving is waited for by ``shutdown``, which follows."""
-        if self._body_under_way() is None:
+        if (body := self._body_under_way()) is None:
             super().close()
+        else:
+            body.on_eof(super().close)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """End the connection after its request. aiohttp takes no bytes once it ends: so the body comes first."""
         if timeout is not None and (body := self._body_under_way()) is not None:
             ends_at = self._loop.time() + timeout
-            with suppress(TimeoutError, *OF_CLIENT):
+            with suppress(OSError, *OF_CLIENT):  # it takes too long, or the client is gone
                 async with asyncio.timeout_at(ends_at):
                     await body.wait_eof()
             # What is left, but never so little that an answer to a body that has just come is cut off.

@@ -66,6 +66,6 @@ class SocketAuth:
         return None
 
     def _take(self, identity: "Identity") -> None:
-        """The connection ends when the token does; where the issuer's clock is behind ours, when we would refuse it."""
+        """The connection ends when the token does."""
         self._identity = identity
         self._ends_at = identity.expires_at

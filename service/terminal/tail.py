@@ -15,8 +15,9 @@ def _http_url(context: click.Context, parameter: click.Parameter, value: str) ->
     """Another one would be tried again for ever."""
     try:
         parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no port, or no address
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in value
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # no port, no address, no name
         good = False
     if not good:
         raise click.BadParameter(f"expected a URL like http://127.0.0.1:8080, got {value!r}")

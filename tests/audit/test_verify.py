@@ -347,6 +347,16 @@ def check_of_index(tables: sqlite3.Connection) -> Findings:
 
 
 @pytest.mark.faults
+async def test_a_file_that_somebody_writes_is_no_difference(closed: Path) -> None:
+    """Another tool has the tables' lock for longer than is waited: what was not looked at is said, nothing else."""
+    with closing(sqlite3.connect(closed / "notes.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = result(await beside("verify", "--data", closed, "--json"))
+    assert (done["ok"], done["findings"], len(done["skipped"])) == (True, [], 1)
+    assert "locked" in done["skipped"][0]
+
+
+@pytest.mark.faults
 async def test_a_folder_that_is_mounted_for_reading_only_holds(closed: Path) -> None:
     """Nothing is written to check it; that the index of the search was not looked at is said."""
     need_root()

@@ -102,7 +102,15 @@ async def test_a_bad_token_is_a_wrong_setting(stopped: Running) -> None:
 
 async def test_what_is_no_url_is_a_wrong_setting() -> None:
     """It is refused at once, with exit code 2 and one line that names it, and not tried again for ever."""
-    for url in ("ftp://127.0.0.1", "nonsense", "http://", "http://[1", "http://127.0.0.1:many"):
+    for url in (
+        "ftp://127.0.0.1",
+        "nonsense",
+        "http://",
+        "http://[1",
+        "http://a b",
+        "http://a..b",
+        "http://127.0.0.1:many",
+    ):
         code, said = await ended(await tail("--url", url))
         assert (code, len(said.splitlines())) == (2, 1)
         assert "--url" in said

@@ -50,18 +50,14 @@ async def test_reads_of_one_turn_share_a_hop(reader: Reader) -> None:
 
 async def test_reads_of_turns_that_follow_each_other_share_a_hop(reader: Reader) -> None:
     """Clients that come one after the other, without a pause between, wake the thread once."""
-    snapshots: list[int] = []
-
-    def look(connection: sqlite3.Connection) -> None:
-        snapshots.append(1 if not snapshots or not connection.in_transaction else 0)
-
+    statements: list[str] = []
+    await reader.read(lambda connection: connection.set_trace_callback(statements.append))
     reads = []
     for _ in range(10):
-        reads.append(reader.read(look))
+        reads.append(reader.read(total))
         await asyncio.sleep(0)
-        assert reader._hop is None
-    await asyncio.gather(*reads)
-    assert sum(snapshots) == 1
+    assert await asyncio.gather(*reads) == [1] * 10
+    assert statements.count("BEGIN") == 1
 
 
 async def test_one_snapshot_for_a_hop(reader: Reader, writer: Database) -> None:

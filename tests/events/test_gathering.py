@@ -2,7 +2,7 @@
 
 import asyncio
 
-from events.gathering import QUIET_TURNS, when_gathered
+from events.gathering import QUIET_TURNS, TURNS_MAX, when_gathered
 
 
 async def turns(count: int) -> None:
@@ -12,32 +12,32 @@ async def turns(count: int) -> None:
 
 
 async def test_what_comes_within_the_quiet_turns_goes_along() -> None:
-    """Each that comes is waited for, as long as no more turns than that lie between two of them."""
+    """Each that comes is waited for, as long as fewer turns than that lie between two of them."""
     waiting = ["first"]
     went: list[int] = []
-    when_gathered(waiting, 100, lambda: went.append(len(waiting)))
-    for number in range(10):
+    when_gathered(waiting, lambda: went.append(len(waiting)))
+    for number in range(3):
         await turns(QUIET_TURNS - 1)
         assert went == []
         waiting.append(str(number))
     await turns(QUIET_TURNS + 2)
-    assert went == [11]
+    assert went == [4]
 
 
-async def test_nobody_is_waited_for_beyond_the_most() -> None:
-    """A loop in which every turn brings one more goes when so many wait."""
+async def test_a_busy_loop_waits_for_so_many_turns() -> None:
+    """A loop in which every turn brings one more goes all the same, soon."""
     waiting = ["first"]
     went: list[int] = []
-    when_gathered(waiting, 20, lambda: went.append(len(waiting)))
+    when_gathered(waiting, lambda: went.append(len(waiting)))
     while not went and len(waiting) < 100:
         waiting.append("more")
         await turns(1)
-    assert went == [20]
+    assert went == [1 + TURNS_MAX]
 
 
 async def test_who_is_alone_goes_by_itself() -> None:
     """No timer and nobody else is needed."""
     went = asyncio.Event()
-    when_gathered(["alone"], 100, went.set)
+    when_gathered(["alone"], went.set)
     await turns(QUIET_TURNS + 1)
     assert went.is_set()

@@ -15,7 +15,7 @@ from .checker import broken_promises, differences, read_events
 from .load import Load, read_notes
 from .process import Server
 from .promises import assert_none
-from .recording import Cut, Kind, Operation, build_recorder, cuts, read_journal, recorder_environment, whole
+from .recording import Cut, Disk, Kind, Operation, build_recorder, cuts, read_journal, recorder_environment, whole
 
 pytestmark = pytest.mark.faults
 
@@ -40,6 +40,32 @@ async def test_nothing_answered_is_lost_by_a_power_cut(server: Server, seed: int
             shutil.rmtree(folder)  # what broke a promise is kept, to be looked at
     print(f"{CUTS} power cuts, {SERVED_CUTS} of them served")
     assert_none(broken)
+
+
+async def test_what_a_killed_process_left_is_brought_to_disk_before_it_is_shown(
+    server: Server, seed: int, tmp_path: Path
+) -> None:
+    """A process that dies between a commit's write and its fsync leaves events that only the kernel has.
+
+    The next one reads them as committed, answers with them and signs them: so it syncs them first.
+    """
+    environment = recorder_environment(build_recorder(tmp_path), server.data, tmp_path / "journal")
+    server.data.mkdir()
+    await server.start(environment=environment)
+    for _ in range(3):
+        async with server.session.post(server.url + "/notes", json={"title": "Milk"}) as response:
+            assert response.status == 201
+    await server.kill()
+    lived = len(read_journal(tmp_path / "journal"))
+    await server.start(environment=environment)
+    assert len(await read_notes(server)) == 3
+    await server.kill()
+    disk = Disk()
+    for number, operation in enumerate(read_journal(tmp_path / "journal")):
+        if number >= lived or operation.kind is not Kind.SYNC or operation.path != "events.db-wal":
+            disk.do(operation)  # as if it had died before any fsync
+    Cut(0, "the end", disk.after_cut("all", random.Random(seed))).restore(tmp_path / "cut", "events.db")
+    assert len(read_events(tmp_path / "cut", mode="rw")) == 3
 
 
 async def record(server: Server, seed: int, tmp_path: Path) -> tuple[list[Operation], Load]:
