@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Struct)
 UNKNOWN_FIELDS_SHOWN_MAX = 100
 
 # Of the largest integer that is taken anywhere; one with more is too large whatever it is.
-INTEGER_DIGITS_MAX = 19
+INTEGER_DIGITS_MAX = len(str(INTEGER_MAX))
 
 Time = Annotated[
     str,
@@ -75,12 +75,8 @@ def decode_body(body: bytes, type_: type[T]) -> tuple[T, str | None]:
     """
     try:
         return _with_time(_decoder(type_).decode(body))
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # of which a value that does not fit is one
         return _decode_patiently(_json(body), type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if _is_out_of_range(error):
-            return _decode_patiently(_json(body), type_)
-        raise _not_json(error) from None
     except ValueError:
         raise Invalid(_flaws(_json(body), type_)) from None
 
