@@ -56,6 +56,7 @@ class Load:
         self.requests: list[Request] = []
         self.oddities: list[str] = []
         self.ok = 0
+        self.refusals = 0
         self._server = server
         self._seed = seed
         self.clients = clients
@@ -90,12 +91,13 @@ class Load:
         await until(lambda: self.ok >= goal, within_s, f"{more} more answers")
 
     async def refused(self, more: int, within_s: float = 30.0) -> None:
-        """Wait until this many more requests were answered 503, for certain. Raises NotInTime.
+        """Wait until this many more sendings were answered that nothing came of them (503). Raises NotInTime.
 
-        On a full disk the room inside the files may last a while.
+        On a full disk the room inside the files may last a while. Sendings, not requests: where the outcome of all the
+        keyed requests under way is unknown, their repeats are all that is sent.
         """
-        goal = self._count_503() + more
-        await until(lambda: self._count_503() >= goal, within_s, f"{more} more writes are refused")
+        goal = self.refusals + more
+        await until(lambda: self.refusals >= goal, within_s, f"{more} more writes are refused")
 
     def of(self, verdict: Verdict) -> list[Request]:
         """The requests of which this is known."""
@@ -117,9 +119,6 @@ class Load:
             for request in chosen:
                 await self._send(request)
         return [why for request in chosen for why in _unlike(request, request.first_ok, request.answers[-1])]
-
-    def _count_503(self) -> int:
-        return sum(request.answers[-1].status == 503 for request in self.of(Verdict.REFUSED))
 
     async def _work(self, number: int) -> None:
         dice = random.Random(f"{self._seed} client {number}")
@@ -184,6 +183,7 @@ class Load:
             answer = Answer(Verdict.UNKNOWN, why=repr(error), asked_ns=asked_ns)
         request.answers.append(answer)
         self.ok += answer.verdict is Verdict.OK
+        self.refusals += answer.verdict is Verdict.REFUSED and answer.status == 503
         if answer.verdict is not Verdict.OK and answer.status not in EXPECTED[request.kind]:
             await asyncio.sleep(PAUSE_S)
 
