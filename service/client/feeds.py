@@ -59,7 +59,8 @@ class ClientFeed(Generic[Item]):
 
     Raises ``LogReset`` when the log is another one (iterate again to begin at 0), ``Unauthorized``, ``Forbidden``,
     ``SubscriptionRefused``, ``ConnectionRefused``, ``UnexpectedAnswer``: after any of them it can be iterated again,
-    and goes on where it was. Cancel: safe, nothing is lost. Ends when it or the client is closed.
+    and goes on where it was. Cancel: safe, nothing is lost. Ends when it or the client is closed; until then it keeps
+    its connection, iterated or not.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class ClientFeed(Generic[Item]):
     async def __anext__(self) -> Item:
         while not self._items:
             if self._is_closed:
+                await self._drop()  # a connection that was being made meanwhile
                 raise StopAsyncIteration
             if self._socket is None:
                 await self._connect()
@@ -106,7 +108,7 @@ class ClientFeed(Generic[Item]):
 
     @property
     def _is_closed(self) -> bool:
-        return self._closed or self._requests.session.closed
+        return self._closed or self._requests.closed
 
     async def _connect(self) -> None:
         """One try; after one that failed, a wait. Who has no token is told so at once: nothing is waited for."""
@@ -127,6 +129,7 @@ class ClientFeed(Generic[Item]):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await self._come_back(str(error) or "no answer")
         else:
+            self._requests.hold(socket)
             self._socket, self._connected_at = socket, monotonic()
 
     async def _open(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -235,7 +238,7 @@ class ClientFeed(Generic[Item]):
     async def _drop(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
-            await socket.close()
+            await self._requests.let_go(socket)
 
 
 def _refusal(code: int, reason: str) -> Exception:

@@ -1,8 +1,10 @@
 """A feed that is iterated has no hole and no repeat, whatever happens to its connections."""
 
 import asyncio
+import gc
 import random
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -194,6 +196,27 @@ async def test_what_cannot_be_had_is_an_error(client: Client) -> None:
     """A subscription that the service refuses is not asked for again and again."""
     with pytest.raises(SubscriptionRefused):
         await take(client.events(after=0, note_id="Milk"), 1)  # type: ignore[arg-type]
+
+
+async def test_a_feed_that_was_left_is_closed_with_its_client(
+    client: Client, notelog: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves the loop and forgets the feed leaves no open connection behind, nor a warning of one."""
+    warned: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", warned.append)
+    asyncio.get_running_loop().set_debug(True)  # or else aiohttp warns only now and then
+    await client.create("Milk")
+    async for _ in client.events(after=0):
+        break
+    gc.collect()
+    await client.close()
+    gc.collect()
+    assert not warned, warned
+
+    async def no_websocket_is_open() -> bool:
+        return b"notelog_websocket_connections 0.0" in (await notelog.get("/metrics")).body
+
+    await until(no_websocket_is_open, "the service has let go of it too")
 
 
 async def test_closing_ends_the_iteration(client: Client) -> None:
