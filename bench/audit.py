@@ -38,6 +38,8 @@ TARGETS = (
     ("verify of the records alone ÷ plain loop over leaves", "verify, records alone", VERIFY_TARGET),
     ("NDJSON ÷ plain loop that prints", "NDJSON", STREAM_TARGET),
 )
+# Smaller logs, for what of the time is the start of a process and what grows with the log.
+SMALLER_EVENTS = (1_000, 100_000)
 ROUNDS_MAX = 3  # a rebuild of a million events takes a minute
 REMARKS = (
     "verify hashes every record, folds every event and compares each row of the ledger, of the tables and of the "
@@ -49,14 +51,18 @@ REMARKS = (
     "NDJSON is GET /events read by one client; export is `notelog export`, whose lines hold the whole record.",
 )
 
+Work = Callable[[], Turn]
 Turns = dict[str, list[Turn]]
 
 
 def audit(run: Run) -> Report:
-    """Everything, on one log."""
+    """Everything on a large log, without the plain loops on smaller ones too."""
     with stage() as place:
+        by_size = {events: maintenance_of_smaller(place.folder / f"{events}", events, run) for events in SMALLER_EVENTS}
         folder = filled(place.folder_of(notelog()), run.events)
-        turns = maintenance(folder, run)
+        progress("comparing what the plain loops do")
+        timed(("-m", "bench.plain_check", str(folder)), run.events)
+        turns = by_size[run.events] = maintenance(work_of(folder, run.events), run)
         with notelog().start(folder, ()) as server:
             wait_ready(server, caught_up=True)
             alone, beside = under_load(server, run)
@@ -66,27 +72,30 @@ def audit(run: Run) -> Report:
     ]
     targets.append(Target("POST's p99 while streaming ÷ alone", ratio(beside, alone, "p99_ms"), P99_TARGET))
     how = f"{len(turns['rebuild'])} rounds, each over all of the log; POST: {run.how}"
-    tables = [speeds(turns), latencies(alone, beside)]
+    tables = [speeds(turns), durations(by_size), latencies(alone, beside)]
     remarks = [f"{number(run.events)} events.", *REMARKS]
     return Report("audit", "Maintenance of a large log", tables, targets, remarks, how)
 
 
 def filled(folder: Path, events: int) -> Path:
-    """A log with its tables and its ledger; the plain loops have been found to do the same."""
+    """A log with its tables and its ledger."""
     progress("filling")
     fill(folder, events)
     progress("building the tables and the ledger")
     timed(("-m", "service", "rebuild", "--data", str(folder)), events)
     with notelog().start(folder, ()) as server:
         wait_ready(server, caught_up=True)
-    progress("comparing what the plain loops do")
-    timed(("-m", "bench.plain_check", str(folder)), events)
     return folder
 
 
-def maintenance(folder: Path, run: Run) -> Turns:
-    """Each thing in turn with its plain loop, in one loop."""
-    works = work_of(folder, run.events)
+def maintenance_of_smaller(folder: Path, events: int, run: Run) -> Turns:
+    """Each thing in turn on a smaller log."""
+    works = work_of(filled(folder, events), events)
+    return maintenance({name: works[name] for name in PLAIN}, run)
+
+
+def maintenance(works: dict[str, Work], run: Run) -> Turns:
+    """Each thing in turn, again and again."""
     turns: Turns = {name: [] for name in works}
     for round_ in range(min(run.rounds, ROUNDS_MAX)):
         for name, work in works.items():
@@ -95,10 +104,10 @@ def maintenance(folder: Path, run: Run) -> Turns:
     return turns
 
 
-def work_of(folder: Path, events: int) -> dict[str, Callable[[], Turn]]:
-    """What is timed, in the order in which turns are taken."""
+def work_of(folder: Path, events: int) -> dict[str, Work]:
+    """What is timed, in the order in which turns are taken: each thing and its plain loop."""
 
-    def command(*argv: str) -> Callable[[], Turn]:
+    def command(*argv: str) -> Work:
         return partial(timed, ("-m", *argv), events)
 
     return {
@@ -141,6 +150,12 @@ def speeds(turns: Turns) -> Table:
         share = str(ratio(taken, turns[PLAIN[name]], "events_per_s")) if name in PLAIN else "–"
         rows.append([name, str(spread_of(taken, "events_per_s")), share, str(spread_of(taken, "memory_mib"))])
     return Table(["", "events/s", "÷ plain loop", "MiB of memory"], rows)
+
+
+def durations(by_size: dict[int, Turns]) -> Table:
+    """A row for each thing, a column for each size of log."""
+    rows = [[name, *(str(spread_of(turns[name], "seconds")) for turns in by_size.values())] for name in PLAIN]
+    return Table(["seconds", *(f"{number(events)} events" for events in by_size)], rows)
 
 
 def latencies(alone: list[Sample], beside: list[Sample]) -> Table:

@@ -23,7 +23,7 @@ def streamed(server: Server, events: int) -> Turn:
     taken_s = time.perf_counter() - began
     if lines < events:
         raise server.failed(f"expected {events} lines, got {lines}")
-    return Turn(lines / taken_s, server.memory_bytes() / MIB)
+    return Turn(lines, taken_s, server.memory_bytes() / MIB)
 
 
 @contextmanager
