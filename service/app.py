@@ -131,7 +131,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     watchers.append(notes_feed)
     hub = Hub(log, EventsFeed(log, log.head), notes_feed, metrics)
     await stack.enter_async_context(hub.running())
-    freshness = Freshness(log, notes.checkpoint)
+    freshness, fresh_words, fresh_past = [Freshness(log, runner.checkpoint) for runner in (notes, search, versions)]
     loop = CommandLoop(traces.log(log), queries, freshness, settings.require_if_match)
     places = Places(settings.max_connections, settings.max_connections_per_address)
     websocket = WebSocketApi(log, hub, metrics, gate, places)
@@ -139,8 +139,8 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     middleware = outermost(log, freshness, metrics, settings.access_log)
     app = web.Application(middlewares=[*traces.middlewares(), middleware], client_max_size=requests.BODY_BYTES_MAX)
     app[LOG] = log
-    audit = AuditApi(log, Past(tables), Freshness(log, versions.checkpoint), reader)
-    notes_api = NotesApi(log, queries, freshness, Freshness(log, search.checkpoint), loop, audit=audit)
+    audit = AuditApi(log, Past(tables), fresh_past, reader)
+    notes_api = NotesApi(log, queries, freshness, fresh_words, loop, audit=audit)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
     docs = DocsApi()
     table = routes(
@@ -156,7 +156,13 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     docs.describe(table, settings.authentication)
     add_routes(app.router, table, gate.guard)
     gate.origins.allow_cors(app, list(app.router.routes()))
-    app.on_shutdown.append(lambda _: websocket.close())
+
+    async def stop(_: web.Application) -> None:
+        for waiting in (freshness, fresh_words, fresh_past):
+            waiting.hurry()
+        await websocket.close()
+
+    app.on_shutdown.append(stop)
     return app
 
 

@@ -5,6 +5,7 @@ gather what is new instead of being called for each.
 """
 
 import asyncio
+from collections.abc import Coroutine
 
 from events.log import EventLog
 from events.watermark import Watermark
@@ -12,6 +13,8 @@ from service.errors import TooFarBehind
 
 # How long a read waits for the tables. Usually they are there at once; longer than this is a fault to be told.
 WAIT_S = 5.0
+# When the service stops, that is told sooner, while there is still a connection to tell it on.
+STOPPING_WAIT_S = 1.0
 # What the tables may gather at full load. If there is more, they fall behind; then whoever asks for any note waits, so
 # that changes of notes cannot outrun the tables for long.
 GATHERED_EVENTS_MAX = 250
@@ -23,6 +26,8 @@ class Freshness:
     def __init__(self, log: EventLog, checkpoint: Watermark) -> None:
         self._log = log
         self._checkpoint = checkpoint
+        self._wait_s = WAIT_S
+        self._waits: set[asyncio.Timeout] = set()
 
     @property
     def checkpoint(self) -> int:
@@ -46,8 +51,7 @@ class Freshness:
         if self._checkpoint.value >= position:
             return
         try:
-            async with asyncio.timeout(WAIT_S):
-                await self._checkpoint.reach(position)
+            await self._in_time(self._checkpoint.reach(position))
         except TimeoutError:
             raise TooFarBehind(position, self._checkpoint.value) from None
 
@@ -60,7 +64,22 @@ class Freshness:
         if self._log.head >= min_position:
             return
         try:
-            async with asyncio.timeout(WAIT_S):
-                await self._log.wait_past(min_position - 1)
+            await self._in_time(self._log.wait_past(min_position - 1))
         except TimeoutError:
             raise TooFarBehind(min_position, self._log.head) from None
+
+    def hurry(self) -> None:
+        """The service stops: who waits, now or later, waits ``STOPPING_WAIT_S`` more at the most."""
+        self._wait_s = STOPPING_WAIT_S
+        latest = asyncio.get_running_loop().time() + STOPPING_WAIT_S
+        for wait in self._waits:
+            if not wait.expired() and latest < (wait.when() or 0.0):
+                wait.reschedule(latest)
+
+    async def _in_time(self, reaching: Coroutine[None, None, object]) -> None:
+        async with asyncio.timeout(self._wait_s) as wait:
+            self._waits.add(wait)
+            try:
+                await reaching
+            finally:
+                self._waits.discard(wait)

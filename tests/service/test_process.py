@@ -220,6 +220,21 @@ async def test_a_request_whose_body_still_arrives_is_under_way(server: Server) -
     assert await ids_in(server) == {1}
 
 
+async def test_a_read_that_waits_is_under_way(server: Server) -> None:
+    """It waits for what will not come before the end: it is told so, on a connection that is still there."""
+    await server.start()
+    waiting = hung(
+        server.url, b"GET /notes HTTP/1.1\r\nHost: x\r\nNotelog-Min-Position: 9\r\nExpect: 100-continue\r\n\r\n"
+    )
+    assert waiting.recv(100).startswith(b"HTTP/1.1 100 ")
+    server.send_signal(signal.SIGTERM)
+    answer = await asyncio.to_thread(waiting.recv, 4096)
+    waiting.close()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: " in answer
+    assert await server.stop() == 0
+
+
 def refuses(url: str) -> bool:
     """Whether nobody listens there any more."""
     host, _, port = url.removeprefix("http://").partition(":")
