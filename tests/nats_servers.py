@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.ports import lasting_port
 
 # A cluster is up in under a second; longer is only met by what hangs.
 READY_WITHIN_S = 60.0
@@ -167,26 +167,6 @@ class Ports:
             self.client, self.monitor, self.cluster = 4222, 8222, 6222
             return
         self.client, self.monitor, self.cluster = (lasting_port() for _ in range(3))
-
-
-# Below what the kernel gives to connections on its own: those may take a port while its server is down.
-LASTING_PORTS = range(15_000, 32_000)
-_taken: set[int] = set()
-
-
-def lasting_port() -> int:
-    """A port that is free now, and that nobody gets by chance while a server is not up yet, or is killed."""
-    while True:
-        port = secrets.choice(LASTING_PORTS)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in _taken:
-            _taken.add(port)
-            return port
 
 
 def dies_with_us() -> list[str]:

@@ -26,7 +26,7 @@ class Freshness:
     def __init__(self, log: EventLog, checkpoint: Watermark) -> None:
         self._log = log
         self._checkpoint = checkpoint
-        self._wait_s = WAIT_S
+        self._stopping = False
         self._waits: set[asyncio.Timeout] = set()
 
     @property
@@ -70,14 +70,14 @@ class Freshness:
 
     def hurry(self) -> None:
         """The service stops: who waits, now or later, waits ``STOPPING_WAIT_S`` more at the most."""
-        self._wait_s = STOPPING_WAIT_S
+        self._stopping = True
         latest = asyncio.get_running_loop().time() + STOPPING_WAIT_S
         for wait in self._waits:
             if not wait.expired() and latest < (wait.when() or 0.0):
                 wait.reschedule(latest)
 
     async def _in_time(self, reaching: Coroutine[None, None, object]) -> None:
-        async with asyncio.timeout(self._wait_s) as wait:
+        async with asyncio.timeout(STOPPING_WAIT_S if self._stopping else WAIT_S) as wait:
             self._waits.add(wait)
             try:
                 await reaching

@@ -74,7 +74,7 @@ def unfit_type(record: dict[str, object]) -> str:
     "spoil",
     [
         lambda record: record | {"position": 6},
-        lambda record: record | {"version": 9},
+        lambda record: record | {"version": record["version"] + 1},
         lambda record: record | {"epoch": "f" * 32},
         lambda record: record | {"schema": 99},
         lambda record: record | {"type": "Other"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.process import Server
+from tests.ports import lasting_port
 from tests.tools import cannot_run
 
 from .pages import Pages
@@ -61,7 +61,7 @@ async def browser() -> AsyncIterator[Any]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path: Path) -> AsyncIterator[Server]:
     """A service on an empty folder, running; it can be killed and started again on the same port."""
-    async with Server(tmp_path / "data", "--port", str(free_port())) as server:
+    async with Server(tmp_path / "data", "--port", str(lasting_port())) as server:
         await server.start()
         yield server
 
@@ -73,11 +73,3 @@ async def pages(browser: Any, service: Server) -> AsyncIterator[Pages]:
     yield pages
     await pages.close()
     assert pages.errors() == []
-
-
-def free_port() -> int:
-    """A port that nobody has now, for a service that must come back where it was."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

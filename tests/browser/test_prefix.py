@@ -12,7 +12,6 @@ from aiohttp import web
 
 from tests.faults.process import Server
 
-from .conftest import free_port
 from .pages import Pages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,9 +37,8 @@ async def proxy(service: Server) -> AsyncIterator[str]:
     app.router.add_route("*", PREFIX + "/{rest:.*}", forward)
     runner = web.AppRunner(app)
     await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}{PREFIX}"
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}{PREFIX}"
     await runner.cleanup()
 
 

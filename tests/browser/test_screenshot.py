@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.process import Server
+from tests.ports import lasting_port
 
-from .conftest import free_port
 from .pages import Pages
 from .tokens import SETTINGS, token
 
@@ -58,7 +58,7 @@ CHANGES: list[tuple[str, int, dict[str, Any]]] = [
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path: Path) -> AsyncIterator[Server]:
     """A service with authentication, so that every event has a person's name."""
-    async with Server(tmp_path / "data", "--port", str(free_port()), environment=SETTINGS) as server:
+    async with Server(tmp_path / "data", "--port", str(lasting_port()), environment=SETTINGS) as server:
         await server.start()
         yield server
 

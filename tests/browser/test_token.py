@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.process import Server
+from tests.ports import lasting_port
 
-from .conftest import free_port
 from .pages import Pages
 from .tokens import SETTINGS, token
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path: Path) -> AsyncIterator[Server]:
     """A service that lets nobody in without a token."""
-    async with Server(tmp_path / "data", "--port", str(free_port()), environment=SETTINGS) as server:
+    async with Server(tmp_path / "data", "--port", str(lasting_port()), environment=SETTINGS) as server:
         await server.start()
         yield server
 

@@ -33,9 +33,6 @@ async def record(folder: Path) -> Recording:
     """Everything that can be seen of the service, under each setting that changes what it answers."""
     recording = Recording()
     with pytest.MonkeyPatch.context() as patch:
-        # Waits that are promised to end are not waited for as long as that.
-        patch.setattr(service.http.freshness, "WAIT_S", 0.2)
-        patch.setattr(service.http.requests, "BODY_TIMEOUT_S", 0.2)
         recording.watch(patch)
         for number, stage in enumerate((use, break_rules, use_tokens, use_too_often, leave_out_if_match, stop_tables)):
             running = Running(folder / str(number), patch)
@@ -99,6 +96,14 @@ async def break_rules(recorder: Recorder) -> None:
     """Everything that is refused whatever the settings."""
     await recorder.running.start()
     await recorder.running.note("Milk")
+    with pytest.MonkeyPatch.context() as patch:
+        # Waits that are promised to end are not waited for as long as that.
+        patch.setattr(service.http.freshness, "WAIT_S", 0.2)
+        patch.setattr(service.http.requests, "BODY_TIMEOUT_S", 0.2)
+        await _break_rules(recorder)
+
+
+async def _break_rules(recorder: Recorder) -> None:
     for operation, _ in recorder.recording.description.operations():
         ask = _asking(recorder, operation)
         path, absent = operation.path.format(**VALUES), operation.path.format(**ABSENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,16 +33,22 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def fill(disk: Path) -> int:
-    """Take all the room that is left; the bytes taken."""
+def fill(disk: Path, leave_bytes: int = 0) -> int:
+    """Take all the room that is left, or all but so much; the bytes taken by now."""
     with (disk / "filler").open("ab", buffering=0) as filler:
         try:
-            while filler.write(bytes(PAGE_BYTES)):
+            while free_bytes(disk) > leave_bytes and filler.write(bytes(PAGE_BYTES)):
                 pass
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
         return filler.tell()
+
+
+def free_bytes(disk: Path) -> int:
+    """The room that is left."""
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
 
 
 def make_room(disk: Path) -> None:

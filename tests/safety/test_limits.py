@@ -5,6 +5,7 @@ import contextlib
 import io
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -243,11 +244,14 @@ async def test_frames_have_a_rate(running: Running) -> None:
     await running.start()
     async with running.session.ws_connect(running.url + "/ws") as connected:
         await connected.receive(timeout=10)
+        began = time.monotonic()
         for number in range(300):
             await connected.send_json({"type": "unsubscribe", "id": str(number)})
         codes = [(await connected.receive_json(timeout=10))["code"] for _ in range(300)]
+        earned = 50 * (time.monotonic() - began)
         assert codes[:100] == ["unknown_subscription"] * 100
-        assert codes[-1] == "rate_limited"
+        assert codes.count("rate_limited") >= 200 - earned - 1
+        assert set(codes) <= {"unknown_subscription", "rate_limited"}
 
 
 async def test_a_reader_that_stops_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,22 +287,24 @@ async def test_a_slow_reader_of_the_stream_gets_it_whole(running: Running, monke
     await running.start()
     for _ in range(100):
         await running.note(description="x" * 65_000)
-    monkeypatch.setattr("service.http.protocol.STALL_S", 0.3)
-    timeout = asyncio.timeout  # any that is left in the way of the answer is a hundredth of what it was
-    monkeypatch.setattr(asyncio, "timeout", lambda delay: timeout(delay and delay / 100))
+    timeout = asyncio.timeout
     loop = asyncio.get_running_loop()
-    with capture_logs() as lines, read_of_stream(running) as slow, read_of_stream(running) as stalled:
-        taken = b""
-        while not taken.endswith(b"\r\n0\r\n\r\n"):
-            chunk = await loop.sock_recv(slow, 65536)
-            assert chunk, f"the slow reader was cut off after {len(taken)} bytes"
-            taken += chunk
-            await asyncio.sleep(0.03)
-        left = 0
-        with contextlib.suppress(ConnectionResetError):
-            while chunk := await loop.sock_recv(stalled, 65536):
-                left += len(chunk)
-        assert left < len(taken) / 2
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr("service.http.protocol.STALL_S", 0.3)
+        # Any that is left in the way of the answer is a hundredth of what it was.
+        patch.setattr(asyncio, "timeout", lambda delay: timeout(delay and delay / 100))
+        with read_of_stream(running) as slow, read_of_stream(running) as stalled:
+            taken = b""
+            while not taken.endswith(b"\r\n0\r\n\r\n"):
+                chunk = await loop.sock_recv(slow, 65536)
+                assert chunk, f"the slow reader was cut off after {len(taken)} bytes"
+                taken += chunk
+                await asyncio.sleep(0.03)
+            left = 0
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := await loop.sock_recv(stalled, 65536):
+                    left += len(chunk)
+            assert left < len(taken) / 2
     assert not [line for line in lines if line["log_level"] == "error"]
 
 

@@ -63,7 +63,6 @@ async def test_a_table_that_falls_behind_is_waited_for(
     notelog: Running, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond what a table may gather nobody goes ahead of it: not even for a note that did not change."""
-    monkeypatch.setattr(freshness, "WAIT_S", 0.1)
     monkeypatch.setattr(freshness, "GATHERED_EVENTS_MAX", 1)
     held_up.set()
     await notelog.note()
@@ -72,6 +71,7 @@ async def test_a_table_that_falls_behind_is_waited_for(
     await notelog.note()
     assert (await notelog.get("/notes/1")).status == 200
     await notelog.note()
+    monkeypatch.setattr(freshness, "WAIT_S", 0.1)
     problem(await notelog.get("/notes/1"), 503, "behind")
     problem(await notelog.patch("/notes/1", {"priority": 1}), 503, "behind")
 
@@ -80,12 +80,13 @@ async def test_a_table_that_is_behind_too_long(
     notelog: Running, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read whose table does not come up in time is answered 503, and when to come back; it shows nothing old."""
-    monkeypatch.setattr(freshness, "WAIT_S", 0.1)
     await notelog.note()
-    for path in ("/notes/1", "/notes"):
-        answer = await notelog.get(path)
-        problem(answer, 503, "behind")
-        assert int(answer.headers["Retry-After"]) > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(freshness, "WAIT_S", 0.1)
+        for path in ("/notes/1", "/notes"):
+            answer = await notelog.get(path)
+            problem(answer, 503, "behind")
+            assert int(answer.headers["Retry-After"]) > 0
     ready = await notelog.get("/readyz")
     assert ready.json["projections"]["notes"]["lag"] == 1
     held_up.set()
@@ -111,14 +112,15 @@ async def test_read_your_writes(notelog: Running) -> None:
 
 async def test_a_position_to_be_shown_at_least(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """``Notelog-Min-Position`` makes a read wait for a position; a bad one is refused, one that does not come 503."""
-    monkeypatch.setattr(freshness, "WAIT_S", 0.3)
     await notelog.note()
     for path in ("/notes", "/notes/1"):
         assert (await notelog.get(path, Notelog_Min_Position="1")).status == 200
         waiting = asyncio.create_task(notelog.get(path, Notelog_Min_Position=str(notelog.log.head + 1)))
         await notelog.note()
         assert (await waiting).position >= notelog.log.head
-        late = await notelog.get(path, Notelog_Min_Position="1000")
+        with monkeypatch.context() as patch:
+            patch.setattr(freshness, "WAIT_S", 0.1)
+            late = await notelog.get(path, Notelog_Min_Position="1000")
         problem(late, 503, "behind")
         assert "Retry-After" in late.headers
         for bad in ("-1", "x", "", "1.0", "9223372036854775808", "9" * 30):

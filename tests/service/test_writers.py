@@ -124,7 +124,17 @@ async def test_a_line_has_an_end(notelog: Running, monkeypatch: pytest.MonkeyPat
     """When too many wait to change one note, the next is told to come back, and nothing of it was appended."""
     monkeypatch.setattr(command_loop, "LINE_COMMANDS_MAX", 4)
     await notelog.note()
-    answers = await asyncio.gather(*(notelog.patch("/notes/1", {"priority": p}) for p in range(1, 13)))
+    append, go_on = notelog.log.append, asyncio.Event()
+
+    async def hold_up(new: Any, expected: int) -> Appended:
+        await go_on.wait()
+        return await append(new, expected)
+
+    monkeypatch.setattr(notelog.log, "append", hold_up)
+    patching = [asyncio.create_task(notelog.patch("/notes/1", {"priority": p})) for p in range(1, 13)]
+    await asyncio.wait(patching, return_when=asyncio.FIRST_COMPLETED)
+    go_on.set()
+    answers = [await task for task in patching]
     refused = [answer for answer in answers if answer.status == 503]
     assert refused
     assert all("Retry-After" in answer.headers and answer.json["type"] == "/problems/busy" for answer in refused)

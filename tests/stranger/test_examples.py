@@ -15,9 +15,9 @@ from joserfc.jwk import OctKey
 from service.http import requests
 from service.http.protocol import KEEP_ALIVE_S
 from service.settings import Secret
-from tests.browser.conftest import free_port
 from tests.faults.process import Server
 from tests.nats_servers import NatsServers
+from tests.ports import lasting_port
 from tests.service.running import Running
 from tests.stranger.blocks import PAGES, REPOSITORY, Block, blocks
 from tests.stranger.terminal import Prompt
@@ -142,7 +142,7 @@ esac"""
 @pytest.mark.needs("bash", "curl")
 async def test_a_restore(programs: Path, tmp_path: Path) -> None:
     """The commands of docs/OPERATIONS.md bring a backup back: what it had is served, under another epoch."""
-    lib, url = tmp_path / "var" / "lib", f"http://127.0.0.1:{(port := free_port())}"
+    lib, url = tmp_path / "var" / "lib", f"http://127.0.0.1:{(port := lasting_port())}"
     lib.mkdir(parents=True)
     program(programs, "systemctl", SYSTEMCTL)
     restore = block("docs/OPERATIONS.md", "sh", "restore").text.replace("/var/lib", str(lib))

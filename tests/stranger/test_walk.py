@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ARGUMENTS, CHROMIUM, async_playwright, free_port
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, async_playwright
 from tests.faults.process import until
+from tests.ports import lasting_port
 from tests.stranger.blocks import REPOSITORY, Block, blocks, shows
 from tests.stranger.terminal import CommandFailed, Prompt, Terminal
 
@@ -60,7 +61,7 @@ class Walk:
 
     def port(self, shown: str) -> str:
         """The port that stands for one of the pages."""
-        return self._ports.setdefault(shown, str(free_port()))
+        return self._ports.setdefault(shown, str(lasting_port()))
 
     async def _paste(self, text: str, where: str) -> None:
         if not where:
@@ -119,7 +120,7 @@ async def walk(checkout: Path) -> AsyncIterator[Walk]:
     environment = {**kept, "PYTHON": sys.executable}
     environment.pop("PORT", None)
     async with AsyncExitStack() as stack:
-        port = str(free_port())
+        port = str(lasting_port())
         prompt = await stack.enter_async_context(Prompt(checkout, environment))
         walk = Walk(checkout, stack, prompt, environment | {"NOTELOG_URL": f"http://127.0.0.1:{port}"})
         walk._ports["8080"] = port
