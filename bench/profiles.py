@@ -23,6 +23,8 @@ CLIENTS = 64
 SPY_S_EXTRA = 60.0
 # What a thread's work begins below; above it is only how the process was started.
 STARTS = ("Runner.run (asyncio", "_connection_worker_thread (")
+# Where a thread waits for work. py-spy takes some of those that wait for threads at work; what they wait for tells.
+WAITING = ("_connection_worker_thread (", "_worker (concurrent")
 
 Stack = tuple[tuple[str, ...], int]
 
@@ -41,7 +43,8 @@ def profile(run: Run) -> Report:
             tables += [table(f"{name}: in it or below", below(stacks)), table(f"{name}: in it alone", alone(stacks))]
     remarks = [
         f"py-spy, {LOOKS_PER_S} looks a second, native code counted to the Python function that called it.",
-        "`_connection_worker_thread` alone is mostly a thread that waits for work, which py-spy cannot always tell.",
+        "Threads that wait for work are left out; `Runner.run` alone is the event loop in native code, also where it "
+        "waits.",
     ]
     return Report("profile", "Where the time goes", tables, [], remarks, f"One turn of {run.seconds} s each.")
 
@@ -56,8 +59,10 @@ def looked(spy: str, server: Server, request: Request, seconds: int, folder: Pat
         subprocess.run(argv, check=True, capture_output=True, timeout=seconds + SPY_S_EXTRA)
         load.result()
     for line in file.read_text().splitlines():
-        frames, _, count = line.rpartition(" ")
-        yield started(frames.split(";")), int(count)
+        text, _, count = line.rpartition(" ")
+        frames = started(text.split(";"))
+        if not frames[-1].startswith(WAITING):
+            yield frames, int(count)
 
 
 def started(frames: list[str]) -> tuple[str, ...]:
