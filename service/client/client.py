@@ -9,12 +9,12 @@
 Three promises:
 
 - A change is made once. Each carries an Idempotency-Key, and is sent again by itself when no answer came, when the
-  service said to come back, and when the outcome was unknown, for up to ``retry_total_s`` (``client_requests``).
-- A feed has no hole and no repeat, over all breaks, restarts and nodes (``client_feeds``).
+  service said to come back, and when the outcome was unknown, for up to ``retry_total_s`` (``requests``).
+- A feed has no hole and no repeat, over all breaks, restarts and nodes (``feeds``).
 - What this client has seen, its later reads show, at whatever node they arrive (Notelog-Min-Position).
 
-Errors are in ``client_errors``: a class for each kind of problem. Retries are those of the library stamina, which logs
-and counts them: see stamina.instrumentation to choose how, and stamina.set_testing for tests.
+Errors are in ``errors``: a class for each kind of problem. Retries are those of the library stamina, which logs and
+counts them: see stamina.instrumentation to choose how, and stamina.set_testing for tests.
 """
 
 from collections.abc import AsyncIterator, Sequence
