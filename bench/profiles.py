@@ -23,7 +23,7 @@ CLIENTS = 64
 SPY_S_EXTRA = 60.0
 # What a thread's work begins below; above it is only how the process was started.
 STARTS = ("Runner.run (asyncio", "_connection_worker_thread (")
-# Where a thread waits for work. py-spy takes some of those that wait for threads at work; what they wait for tells.
+# Where a thread waits for work, or hands over what it has done. py-spy takes many that wait for threads at work.
 WAITING = ("_connection_worker_thread (", "_worker (concurrent")
 
 Stack = tuple[tuple[str, ...], int]
@@ -43,8 +43,8 @@ def profile(run: Run) -> Report:
             tables += [table(f"{name}: in it or below", below(stacks)), table(f"{name}: in it alone", alone(stacks))]
     remarks = [
         f"py-spy, {LOOKS_PER_S} looks a second, native code counted to the Python function that called it.",
-        "Threads that wait for work are left out; `Runner.run` alone is the event loop in native code, also where it "
-        "waits.",
+        "Looks that found a thread between two works are left out: it waits, or hands over a result, which py-spy "
+        "cannot tell apart. `Runner.run` alone is the event loop in native code, also where it waits.",
     ]
     return Report("profile", "Where the time goes", tables, [], remarks, f"One turn of {run.seconds} s each.")
 

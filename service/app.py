@@ -26,7 +26,7 @@ from projections.tables import Tables
 from projections.versions import Versions
 from service.health import HealthApi
 from service.http import requests
-from service.http.freshness import Freshness
+from service.http.freshness import Freshness, Patience
 from service.http.gate import Gate
 from service.http.middleware import outermost
 from service.http.route import add_routes
@@ -131,7 +131,8 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     watchers.append(notes_feed)
     hub = Hub(log, EventsFeed(log, log.head), notes_feed, metrics)
     await stack.enter_async_context(hub.running())
-    freshness, fresh_words, fresh_past = [Freshness(log, runner.checkpoint) for runner in (notes, search, versions)]
+    patience = Patience()
+    freshness = Freshness(log, notes.checkpoint, patience)
     loop = CommandLoop(traces.log(log), queries, freshness, settings.require_if_match)
     places = Places(settings.max_connections, settings.max_connections_per_address)
     websocket = WebSocketApi(log, hub, metrics, gate, places)
@@ -139,14 +140,15 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     middleware = outermost(log, freshness, metrics, settings.access_log)
     app = web.Application(middlewares=[*traces.middlewares(), middleware], client_max_size=requests.BODY_BYTES_MAX)
     app[LOG] = log
-    audit = AuditApi(log, Past(tables), fresh_past, reader)
-    notes_api = NotesApi(log, queries, freshness, fresh_words, loop, audit=audit)
+    audit = AuditApi(log, Past(tables), Freshness(log, versions.checkpoint, patience), reader)
+    search_freshness = Freshness(log, search.checkpoint, patience)
+    notes_api = NotesApi(log, queries, freshness, search_freshness, loop, audit=audit)
     metrics_api = MetricsApi(metrics, log, runners, websocket.connections, opened.folder.files())
     docs = DocsApi()
     table = routes(
         notes=notes_api,
         audit=audit,
-        tlog=TlogApi(log, opened.ledger, reader),
+        tlog=TlogApi(log, opened.ledger, reader, patience),
         websocket=websocket,
         health=HealthApi(log, runners),
         metrics=metrics_api,
@@ -158,8 +160,7 @@ async def _assemble(stack: AsyncExitStack, opened: _Opened) -> web.Application:
     gate.origins.allow_cors(app, list(app.router.routes()))
 
     async def stop(_: web.Application) -> None:
-        for waiting in (freshness, fresh_words, fresh_past):
-            waiting.hurry()
+        patience.hurry()
         await websocket.close()
 
     app.on_shutdown.append(stop)

@@ -17,10 +17,12 @@ Errors are in ``errors``: a class for each kind of problem. Retries are those of
 counts them: see stamina.instrumentation to choose how, and stamina.set_testing for tests.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
+from weakref import WeakSet
 
 from msgspec import UNSET, UnsetType
 
@@ -48,6 +50,7 @@ class Client:
 
     def __init__(self, url: str, token: str | None = None, *, retry_total_s: float = RETRY_TOTAL_S) -> None:
         self._requests = Requests(url, token, retry_total_s)
+        self._feeds: WeakSet[ClientFeed[Any]] = WeakSet()
 
     async def __aenter__(self) -> "Client":
         await self._requests.open()
@@ -60,7 +63,10 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections; feeds end, requests under way fail. Twice is fine."""
-        await self._requests.close()
+        try:
+            await asyncio.gather(*[feed.close() for feed in self._feeds])
+        finally:
+            await self._requests.close()
 
     @property
     def token(self) -> str | None:
@@ -204,7 +210,9 @@ class Client:
         now, ``LogReset`` is raised instead of going on in the wrong one.
         """
         where = {"note_id": note_id, "type": type, "actor": actor}
-        return ClientFeed(self._requests, "events", after, epoch, where)
+        feed = ClientFeed[Event](self._requests, "events", after, epoch, where)
+        self._feeds.add(feed)
+        return feed
 
     def notes(
         self,
@@ -229,7 +237,9 @@ class Client:
             "priority_min": priority_min,
             "priority_max": priority_max,
         }
-        return ClientFeed(self._requests, "notes", after, epoch, where)
+        feed = ClientFeed[Note | Removed](self._requests, "notes", after, epoch, where)
+        self._feeds.add(feed)
+        return feed
 
     async def _change(
         self, method: str, path: str, fields: dict[str, Any] | None, expected_version: int | None, key: str | None

@@ -108,7 +108,7 @@ class ClientFeed(Generic[Item]):
 
     @property
     def _is_closed(self) -> bool:
-        return self._closed or self._requests.closed
+        return self._closed or self._requests.session.closed
 
     async def _connect(self) -> None:
         """One try; after one that failed, a wait. Who has no token is told so at once: nothing is waited for."""
@@ -129,7 +129,6 @@ class ClientFeed(Generic[Item]):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await self._come_back(str(error) or "no answer")
         else:
-            self._requests.hold(socket)
             self._socket, self._connected_at = socket, monotonic()
 
     async def _open(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -238,7 +237,7 @@ class ClientFeed(Generic[Item]):
     async def _drop(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
-            await self._requests.let_go(socket)
+            await socket.close()
 
 
 def _refusal(code: int, reason: str) -> Exception:

@@ -5,7 +5,6 @@ it takes a second later. The way taken: every change has an Idempotency-Key, so 
 every read may be sent again anyway. So both are, until an answer comes that more tries would not change.
 """
 
-import asyncio
 import random
 import secrets
 from collections.abc import Mapping
@@ -45,31 +44,17 @@ class Requests:
         self.position = 0
         self._retry_total_s = retry_total_s
         self._session: aiohttp.ClientSession | None = None
-        self._sockets: set[aiohttp.ClientWebSocketResponse] = set()
-        self.closed = False
 
     async def open(self) -> None:
         """Make the pool of connections; none is opened yet."""
-        self.closed = False
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         # No limit of connections here: feeds hold theirs, and would keep the requests waiting.
         self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
 
     async def close(self) -> None:
-        """Close all connections, those of feeds too; what is under way fails."""
-        self.closed = True
-        await asyncio.gather(*(socket.close() for socket in self._sockets))
+        """Close all connections; what is under way fails."""
         if self._session is not None:
             await self._session.close()
-
-    def hold(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Close the socket with the rest, if nobody lets go of it before: its feed may be forgotten by then."""
-        self._sockets.add(socket)
-
-    async def let_go(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Close a socket that was held."""
-        self._sockets.discard(socket)
-        await socket.close()
 
     @property
     def session(self) -> aiohttp.ClientSession:

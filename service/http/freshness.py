@@ -6,28 +6,56 @@ gather what is new instead of being called for each.
 
 import asyncio
 from collections.abc import Coroutine
+from typing import TypeVar
 
 from events.log import EventLog
 from events.watermark import Watermark
 from service.errors import TooFarBehind
 
+T = TypeVar("T")
+
 # How long a read waits for the tables. Usually they are there at once; longer than this is a fault to be told.
 WAIT_S = 5.0
-# When the service stops, that is told sooner, while there is still a connection to tell it on.
-STOPPING_WAIT_S = 1.0
+# When the service stops, that is told sooner, while there is still a connection to tell it on: it has 3.8 s (see
+# ``server.SHUTDOWN_S``), and a read may wait for two tables, one after the other.
+STOPPING_WAIT_S = 1.5
 # What the tables may gather at full load. If there is more, they fall behind; then whoever asks for any note waits, so
 # that changes of notes cannot outrun the tables for long.
 GATHERED_EVENTS_MAX = 250
 
 
-class Freshness:
-    """How fresh the notes table is, and waiting for it to be fresh enough."""
+class Patience:
+    """How long requests wait for what has not come yet: ``WAIT_S``, and less when the service stops."""
 
-    def __init__(self, log: EventLog, checkpoint: Watermark) -> None:
-        self._log = log
-        self._checkpoint = checkpoint
+    def __init__(self) -> None:
         self._stopping = False
         self._waits: set[asyncio.Timeout] = set()
+
+    def hurry(self) -> None:
+        """The service stops: who waits, now or later, waits ``STOPPING_WAIT_S`` more at the most."""
+        self._stopping = True
+        latest = asyncio.get_running_loop().time() + STOPPING_WAIT_S
+        for wait in self._waits:
+            if not wait.expired() and latest < (wait.when() or 0.0):
+                wait.reschedule(latest)
+
+    async def in_time(self, coming: Coroutine[None, None, T]) -> T:
+        """What is waited for. Raises ``TimeoutError`` when it does not come in time. Cancel: as what is waited for."""
+        async with asyncio.timeout(STOPPING_WAIT_S if self._stopping else WAIT_S) as wait:
+            self._waits.add(wait)
+            try:
+                return await coming
+            finally:
+                self._waits.discard(wait)
+
+
+class Freshness:
+    """How fresh a table is, and waiting for it to be fresh enough."""
+
+    def __init__(self, log: EventLog, checkpoint: Watermark, patience: Patience) -> None:
+        self._log = log
+        self._checkpoint = checkpoint
+        self._patience = patience
 
     @property
     def checkpoint(self) -> int:
@@ -46,12 +74,12 @@ class Freshness:
     async def reach(self, position: int) -> None:
         """Return when the notes table shows ``position``.
 
-        Raises ``TooFarBehind`` after ``WAIT_S`` seconds, ``ProjectionStopped`` at once if it will never. Cancel: safe.
+        Raises ``TooFarBehind`` when that takes too long, ``ProjectionStopped`` at once if it will never. Cancel: safe.
         """
         if self._checkpoint.value >= position:
             return
         try:
-            await self._in_time(self._checkpoint.reach(position))
+            await self._patience.in_time(self._checkpoint.reach(position))
         except TimeoutError:
             raise TooFarBehind(position, self._checkpoint.value) from None
 
@@ -60,26 +88,10 @@ class Freshness:
         await self.reach(max(self._log.head, min_position))
 
     async def reach_log(self, min_position: int) -> None:
-        """Return when the log itself has ``min_position``. Raises ``TooFarBehind`` after ``WAIT_S`` seconds."""
+        """Return when the log itself has ``min_position``. Raises ``TooFarBehind`` when that takes too long."""
         if self._log.head >= min_position:
             return
         try:
-            await self._in_time(self._log.wait_past(min_position - 1))
+            await self._patience.in_time(self._log.wait_past(min_position - 1))
         except TimeoutError:
             raise TooFarBehind(min_position, self._log.head) from None
-
-    def hurry(self) -> None:
-        """The service stops: who waits, now or later, waits ``STOPPING_WAIT_S`` more at the most."""
-        self._stopping = True
-        latest = asyncio.get_running_loop().time() + STOPPING_WAIT_S
-        for wait in self._waits:
-            if not wait.expired() and latest < (wait.when() or 0.0):
-                wait.reschedule(latest)
-
-    async def _in_time(self, reaching: Coroutine[None, None, object]) -> None:
-        async with asyncio.timeout(STOPPING_WAIT_S if self._stopping else WAIT_S) as wait:
-            self._waits.add(wait)
-            try:
-                await reaching
-            finally:
-                self._waits.discard(wait)

@@ -1,6 +1,5 @@
 """The log as a transparency log over HTTP (C2SP tlog-tiles): what a stranger needs to check it without trusting us."""
 
-import asyncio
 import re
 import struct
 from functools import partial
@@ -18,7 +17,7 @@ from projections.merkle import HASH_BYTES, TILE_HASHES, inclusion_proof
 from projections.signed_note import Signer, proof_text
 from service.errors import NoSuchEvent, TooFarBehind
 from service.http import requests
-from service.http.freshness import WAIT_S
+from service.http.freshness import Patience
 from service.past.audit import position_in_path
 from service.past.ledger_part import LedgerPart
 
@@ -37,8 +36,9 @@ _TILE = re.compile(
 class TlogApi:
     """The handlers of ``/tlog``. ``events``: a connection for reads of the log that may be long."""
 
-    def __init__(self, log: EventLog, ledger: LedgerPart, events: Reader) -> None:
+    def __init__(self, log: EventLog, ledger: LedgerPart, events: Reader, patience: Patience) -> None:
         self._log = log
+        self._patience = patience
         self._ledger = ledger
         self._events = events
 
@@ -103,8 +103,7 @@ class TlogApi:
     async def _published(self, keeper: LedgerKeeper, position: int) -> SignedCheckpoint:
         """The last checkpoint that was signed, once it has the position in it."""
         try:
-            async with asyncio.timeout(WAIT_S):
-                await keeper.reach(position)
+            await self._patience.in_time(keeper.reach(position))
         except TimeoutError:
             raise TooFarBehind(position, keeper.published.value) from None
         assert keeper.checkpoint is not None

@@ -34,7 +34,7 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
 
 
 def fill(disk: Path, leave_bytes: int = 0) -> int:
-    """Take all the room that is left, or all but so much; the bytes taken by now."""
+    """Take all the room that is left, or all but so much; the bytes taken in all."""
     with (disk / "filler").open("ab", buffering=0) as filler:
         try:
             while free_bytes(disk) > leave_bytes and filler.write(bytes(PAGE_BYTES)):

@@ -220,12 +220,12 @@ async def test_a_request_whose_body_still_arrives_is_under_way(server: Server) -
     assert await ids_in(server) == {1}
 
 
-async def test_a_read_that_waits_is_under_way(server: Server) -> None:
+@pytest.mark.parametrize("path", ["/notes", "/notes?q=milk", "/notes?as_of=0", "/tlog/checkpoint"])
+async def test_a_read_that_waits_is_under_way(server: Server, path: str) -> None:
     """It waits for what will not come before the end: it is told so, on a connection that is still there."""
     await server.start()
-    waiting = hung(
-        server.url, b"GET /notes HTTP/1.1\r\nHost: x\r\nNotelog-Min-Position: 9\r\nExpect: 100-continue\r\n\r\n"
-    )
+    asked = f"GET {path} HTTP/1.1\r\nHost: x\r\nNotelog-Min-Position: 9\r\nExpect: 100-continue\r\n\r\n"
+    waiting = hung(server.url, asked.encode())
     assert waiting.recv(100).startswith(b"HTTP/1.1 100 ")
     server.send_signal(signal.SIGTERM)
     answer = await asyncio.to_thread(waiting.recv, 4096)
