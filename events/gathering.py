@@ -10,8 +10,6 @@ from collections.abc import Callable, Sized
 # Who is answered and asks again does so within three turns: one writes the answer, one reads the socket, one runs the
 # handler.
 QUIET_TURNS = 3
-
-
 # Nobody is waited for longer than this, though somebody comes in each turn: a loop that is busy has long turns.
 TURNS_MAX = 12
 

@@ -29,7 +29,7 @@ from msgspec import UNSET, UnsetType
 from events.note import Note
 from projections.past import HistoryEntry
 from service.client.errors import ClientError
-from service.client.feeds import ClientFeed
+from service.client.feeds import ClientFeed, Item
 from service.client.frames import Event, Removed
 from service.client.requests import RETRY_TOTAL_S, Requests, decoded
 from service.notes.rest import SortOrder
@@ -210,9 +210,7 @@ class Client:
         now, ``LogReset`` is raised instead of going on in the wrong one.
         """
         where = {"note_id": note_id, "type": type, "actor": actor}
-        feed = ClientFeed[Event](self._requests, "events", after, epoch, where)
-        self._feeds.add(feed)
-        return feed
+        return self._keep(ClientFeed(self._requests, "events", after, epoch, where))
 
     def notes(
         self,
@@ -237,7 +235,10 @@ class Client:
             "priority_min": priority_min,
             "priority_max": priority_max,
         }
-        feed = ClientFeed[Note | Removed](self._requests, "notes", after, epoch, where)
+        return self._keep(ClientFeed(self._requests, "notes", after, epoch, where))
+
+    def _keep(self, feed: ClientFeed[Item]) -> ClientFeed[Item]:
+        """Close the feed with this client, unless it is forgotten before."""
         self._feeds.add(feed)
         return feed
 

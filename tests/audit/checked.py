@@ -15,7 +15,7 @@ async def served(stopped: Running, events: int) -> Path:
     """Serve a folder with so many events until all its tables are there and all is signed; the folder."""
     await stopped.start()
     await published(stopped, events)
-    while any(state["lag"] for state in (await stopped.get("/readyz")).json["projections"].values()):
+    while not await stopped.has_caught_up():
         await stopped.get("/notes/1/history")
         await stopped.get("/notes?q=milk")
     await stopped.stop()

@@ -17,23 +17,13 @@ from tests.service.running import Running, until
 from tests.sizes import count
 
 
-async def caught_up(running: Running) -> None:
-    """Return when every projection shows everything."""
-
-    async def is_so() -> bool:
-        report = (await running.get("/readyz")).json
-        return all(state["lag"] == 0 for state in report["projections"].values())
-
-    await until(is_so, "every projection is at the head")
-
-
 async def test_rebuilt_tables_equal_those_that_grew_whatever_the_page(
     stopped: Running, history: History, dice: random.Random, tmp_path: Path
 ) -> None:
     """A service's tables and those of a rebuild in pages of any size are the same, row for row."""
     await stopped.start()
     await stopped.delete(f"/notes/{history.living(600)[0]['id']}")
-    await caught_up(stopped)
+    await until(stopped.has_caught_up, "every projection is at the head")
     await stopped.stop()
     grown = contents(stopped.data / "notes.db")
     for page_events in (1, 7, dice.randrange(2, 600), 1000):
@@ -91,7 +81,7 @@ async def test_a_rebuild_stops_at_an_event_that_it_cannot_understand(stopped: Ru
     """An event of a newer version ends it with 1, and the tables are as they were."""
 
     await stopped.start()
-    await caught_up(stopped)
+    await until(stopped.has_caught_up, "every projection is at the head")
     await stopped.stop()
     before = contents(stopped.data / "notes.db")
     with tampering(stopped.data / "events.db") as log:

@@ -132,6 +132,17 @@ class Running:
             path = page["next"]
         return notes
 
+    async def is_stopped(self, name: str | None = None) -> bool:
+        """Whether the service says that it is not ready because a projection (of that name, or any) stands still."""
+        answer = await self.get("/readyz")
+        stopped = {its_name for its_name, found in answer.json["projections"].items() if found["state"] == "stopped"}
+        return answer.status == 503 and (bool(stopped) if name is None else name in stopped)
+
+    async def has_caught_up(self) -> bool:
+        """Whether every projection is at the head."""
+        report = (await self.get("/readyz")).json
+        return all(projection["lag"] == 0 for projection in report["projections"].values())
+
     async def raw(self, request: bytes) -> bytes:
         """Send bytes as they are, and read all that comes back until the service closes or a second is silent."""
         reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))

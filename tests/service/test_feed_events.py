@@ -204,16 +204,10 @@ async def test_up_to_an_event_of_a_newer_version(notelog: Running) -> None:
         await asyncio.gather(*(notelog.log.append(event, 0) for event in (known, known, unknown, known)))
         assert positions_of(await client.reach(2)) == [1, 2]
         assert positions_of(await other.reach(2)) == [2]
-        await until(lambda: is_stopped(notelog, "notes"), "the table of notes stops there too")
+        await until(lambda: notelog.is_stopped("notes"), "the table of notes stops there too")
         report = (await notelog.get("/readyz")).json["projections"]
         assert "upgrade this one" in report["notes"]["error"]
         assert (await notelog.get("/notes/1")).status == 503
-
-
-async def is_stopped(notelog: Running, projection: str) -> bool:
-    """Whether the service says that the projection stands still."""
-    answer = await notelog.get("/readyz")
-    return answer.status == 503 and answer.json["projections"][projection]["state"] == "stopped"
 
 
 async def test_a_log_that_cannot_be_read_for_a_moment(notelog: Running, monkeypatch: pytest.MonkeyPatch) -> None:

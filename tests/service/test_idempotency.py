@@ -233,11 +233,7 @@ async def test_a_repeat_while_the_table_stands_still(notelog: Running, monkeypat
 
     monkeypatch.setattr(Notes, "apply", broken)
     await notelog.note()
-    await until(lambda: _is_stopped(notelog), "the projection stops")
+    await until(lambda: notelog.is_stopped("notes"), "the projection stops")
     for name, change in changes(notelog).items():
         assert is_repeat(await change(), first[name])
     assert (await notelog.patch("/notes/1", {"priority": 77}, Idempotency_Key="n")).status == 503
-
-
-async def _is_stopped(notelog: Running) -> bool:
-    return bool((await notelog.get("/readyz")).json["projections"]["notes"]["state"] == "stopped")

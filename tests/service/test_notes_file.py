@@ -105,7 +105,7 @@ async def test_a_file_that_is_damaged_inside(notelog: Running) -> None:
     overwrite(0.1, 0.9)(notelog.data / "notes.db")
     await notelog.start()
     await notelog.patch("/notes/3", {"priority": 7})
-    await until(lambda: is_stopped(notelog), "the damage is found")
+    await until(notelog.is_stopped, "the damage is found")
     report = (await notelog.get("/readyz")).json["projections"]
     assert any("start again" in str(projection["error"]) for projection in report.values())
     await notelog.restart()
@@ -113,12 +113,6 @@ async def test_a_file_that_is_damaged_inside(notelog: Running) -> None:
     assert len(await notelog.all_notes()) == len(notes)
     assert (await notelog.get("/notes/1")).json == notes[0]
     assert not (notelog.data / "notes.db.damaged").exists()
-
-
-async def is_stopped(notelog: Running) -> bool:
-    """Whether a projection stands still."""
-    projections = (await notelog.get("/readyz")).json["projections"]
-    return any(projection["state"] == "stopped" for projection in projections.values())
 
 
 async def test_a_file_of_another_log(notelog: Running, tmp_path: Path) -> None:
@@ -138,15 +132,9 @@ async def test_a_file_of_another_log(notelog: Running, tmp_path: Path) -> None:
 async def test_a_file_that_fits_is_kept(notelog: Running) -> None:
     """A file that fits its log is gone on with: what was built is not built again."""
     await some_notes(notelog)
-    await until(lambda: is_caught_up(notelog), "all projections are at the head")
+    await until(notelog.has_caught_up, "all projections are at the head")
     await notelog.stop()
     mark = execute("UPDATE notes SET body = replace(body, 'number 7', 'marked')")
     mark(notelog.data / "notes.db")
     await notelog.start()
     assert "marked" in [note["title"] for note in await notelog.all_notes()]
-
-
-async def is_caught_up(notelog: Running) -> bool:
-    """Whether every projection is at the head."""
-    projections = (await notelog.get("/readyz")).json["projections"]
-    return all(projection["lag"] == 0 for projection in projections.values())
